@@ -34,16 +34,16 @@ class _Group(BaseModel):
 class Archive(_Group):
     """A table of finished experiments, learned from as history (`LEARNING_SOURCE=archive`)."""
 
-    path: Path | None = Field(None, description="Parquet or CSV file, one row per arm of an experiment")
+    path: Path | None = Field(default=None, description="Parquet or CSV file, one row per arm of an experiment")
     columns: Annotated[dict[str, str], NoDecode] = Field(
-        {},
+        default={},
         description="Which column of the file holds what, as `ours=theirs` pairs with commas. Ours: experiment, time, headline, "
         "body, description, image, impressions, clicks. A name that is not mapped stands for itself",
     )
     time_format: Literal["iso_week", "date"] = Field(
-        "iso_week", description="`iso_week`: YYYYWW, dated on its Sunday; `date`: ISO 8601 days"
+        default="iso_week", description="`iso_week`: YYYYWW, dated on its Sunday; `date`: ISO 8601 days"
     )
-    account: str = Field("archive", description="Account id that the archive's arms get")
+    account: str = Field(default="archive", description="Account id that the archive's arms get")
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -62,99 +62,117 @@ class Archive(_Group):
 class Sandbox(_Group):
     """The simulated market (`LEARNING_SOURCE=sandbox`, the default). Its numbers are simulated everywhere they appear."""
 
-    seed: int = Field(7, ge=0, description="Seed of the market; the same seed gives the same market")
-    accounts: Count = Field(20, description="Accounts in the market")
-    ads: Count = Field(30, description="Live ads an account at the epoch")
-    impressions: Count = Field(1_000, description="Expected impressions a live ad and day")
-    history_days: Count = Field(90, description="Days of history before the market's first use")
+    seed: int = Field(default=7, ge=0, description="Seed of the market; the same seed gives the same market")
+    accounts: Count = Field(default=20, description="Accounts in the market")
+    ads: Count = Field(default=30, description="Live ads an account at the epoch")
+    impressions: Count = Field(default=1_000, description="Expected impressions a live ad and day")
+    history_days: Count = Field(default=90, description="Days of history before the market's first use")
 
 
 class Lake(_Group):
     """Facts on disk."""
 
-    compression: Literal["zstd", "lz4", "snappy", "uncompressed"] = Field("zstd", description="Parquet compression")
+    compression: Literal["zstd", "lz4", "snappy", "uncompressed"] = Field(default="zstd", description="Parquet compression")
 
 
 class Hooks(_Group):
     """Hook types said by rules on word boundaries."""
 
-    min_confidence: Probability = Field(0.5, description="A hook type is said at or above this confidence, 0 to 1")
+    min_confidence: Probability = Field(default=0.5, description="A hook type is said at or above this confidence, 0 to 1")
 
 
 class Patterns(_Group):
     """Which creative choices lift CTR, CVR and ROAS (SPEC §5)."""
 
-    window_days: Count = Field(91, description="Days of facts behind an estimate; whole weeks, the current one included")
-    archive_window_days: Count = Field(728, description="The same for an archive, which is read as history")
-    q_active: Probability = Field(0.10, description="Largest q-value (Benjamini-Hochberg) at which a pattern becomes active")
-    q_deprecated: Probability = Field(0.30, description="q-value above which a day counts towards deprecation")
-    deprecate_days: Count = Field(7, description="Successive days (steps) above `q_deprecated` until a pattern is deprecated")
-    min_ads: Count = Field(5, description="Ads on each side, with and without the attribute value, to become active")
-    min_strata: Count = Field(2, description="Strata (account x week, or experiments) to become active")
-    min_accounts: Count = Field(10, description="Accounts behind an active pattern over several accounts; fewer is `suggestive`")
-    min_owners: Count = Field(5, description="Consenting owners behind anything fitted over several owners")
-    confidence_level: Probability = Field(0.95, description="Level of the intervals")
+    window_days: Count = Field(
+        default=91, description="Days of facts behind an estimate; whole weeks, the current one included"
+    )
+    archive_window_days: Count = Field(default=728, description="The same for an archive, which is read as history")
+    q_active: Probability = Field(
+        default=0.10, description="Largest q-value (Benjamini-Hochberg) at which a pattern becomes active"
+    )
+    q_deprecated: Probability = Field(default=0.30, description="q-value above which a day counts towards deprecation")
+    deprecate_days: Count = Field(
+        default=7, description="Successive days (steps) above `q_deprecated` until a pattern is deprecated"
+    )
+    min_ads: Count = Field(default=5, description="Ads on each side, with and without the attribute value, to become active")
+    min_strata: Count = Field(default=2, description="Strata (account x week, or experiments) to become active")
+    min_accounts: Count = Field(
+        default=10, description="Accounts behind an active pattern over several accounts; fewer is `suggestive`"
+    )
+    min_owners: Count = Field(default=5, description="Consenting owners behind anything fitted over several owners")
+    confidence_level: Probability = Field(default=0.95, description="Level of the intervals")
 
 
 class Models(_Group):
     """Retraining, champions and predictions (SPEC §7)."""
 
-    window_days: Count = Field(90, description="Days of facts that a model is trained on")
-    archive_window_days: Count = Field(728, description="The same for an archive, which is read as history")
-    holdout_days: Count = Field(7, description="Newest days that champion and challenger are compared on; neither saw them")
-    archive_holdout_days: Count = Field(28, description="The same for an archive: four of its weeks")
-    min_ads: Count = Field(50, description="Ads with `min_impressions` each, below which nothing is trained")
-    min_impressions: Count = Field(100, description="Impressions of an ad to count towards `min_ads`")
-    max_age_days: Count = Field(7, description="Age trigger: days since the champion's last training day")
-    archive_max_age_days: Count = Field(28, description="Age trigger in an archive")
-    max_wape: Probability = Field(0.20, description="Accuracy trigger: weighted absolute percentage error above this ...")
-    noise_floor_factor: Positive = Field(1.25, description="... and above this many times the noise floor")
-    gate_confidence: Probability = Field(0.975, description="One-sided level of the bound by which a challenger must win")
-    max_calibration_loss: Positive = Field(0.02, description="How much worse the challenger's calibration ratio may be")
-    history_decay: Probability = Field(0.95, description="Weight of an ad's own history per day of age")
-    trees: Count = Field(200, description="Boosting rounds of XGBoost")
-    max_depth: Count = Field(4, description="Depth of its trees")
-    learning_rate: Positive = Field(0.05, description="Step size of its rounds")
-    seed: int = Field(7, description="Seed of everything random in training")
+    window_days: Count = Field(default=90, description="Days of facts that a model is trained on")
+    archive_window_days: Count = Field(default=728, description="The same for an archive, which is read as history")
+    holdout_days: Count = Field(
+        default=7, description="Newest days that champion and challenger are compared on; neither saw them"
+    )
+    archive_holdout_days: Count = Field(default=28, description="The same for an archive: four of its weeks")
+    min_ads: Count = Field(default=50, description="Ads with `min_impressions` each, below which nothing is trained")
+    min_impressions: Count = Field(default=100, description="Impressions of an ad to count towards `min_ads`")
+    max_age_days: Count = Field(default=7, description="Age trigger: days since the champion's last training day")
+    archive_max_age_days: Count = Field(default=28, description="Age trigger in an archive")
+    max_wape: Probability = Field(
+        default=0.20, description="Accuracy trigger: weighted absolute percentage error above this ..."
+    )
+    noise_floor_factor: Positive = Field(default=1.25, description="... and above this many times the noise floor")
+    gate_confidence: Probability = Field(
+        default=0.975, description="One-sided level of the bound by which a challenger must win"
+    )
+    max_calibration_loss: Positive = Field(default=0.02, description="How much worse the challenger's calibration ratio may be")
+    history_decay: Probability = Field(default=0.95, description="Weight of an ad's own history per day of age")
+    trees: Count = Field(default=200, description="Boosting rounds of XGBoost")
+    max_depth: Count = Field(default=4, description="Depth of its trees")
+    learning_rate: Positive = Field(default=0.05, description="Step size of its rounds")
+    seed: int = Field(default=7, description="Seed of everything random in training")
 
 
 class Accuracy(_Group):
     """One definition of accuracy (SPEC §4)."""
 
-    window_days: Count = Field(7, description="Days of predictions and actuals that are compared, ending on the day")
-    archive_window_days: Count = Field(28, description="The same for an archive")
-    min_impressions: Count = Field(100, description="Impressions of an ad-day to be compared")
-    bins: Count = Field(20, description="Equal-impression bins of the calibration error")
+    window_days: Count = Field(default=7, description="Days of predictions and actuals that are compared, ending on the day")
+    archive_window_days: Count = Field(default=28, description="The same for an archive")
+    min_impressions: Count = Field(default=100, description="Impressions of an ad-day to be compared")
+    skill_confidence: Probability = Field(default=0.995, description="One-sided level of each bound of skill")
+    bins: Count = Field(default=20, description="Equal-impression bins of the calibration error")
 
 
 class Growth(_Group):
     """Did the accounts get better (SPEC §10)."""
 
-    baseline_days: Count = Field(14, description="First mature days, whose mean is the baseline")
-    current_days: Count = Field(14, description="Last mature days, whose mean is the present state")
-    mature_days: Annotated[int, Field(ge=0)] = Field(7, description="Age in days above which actuals are mature")
-    min_days_30: Count = Field(14, description="Days after the baseline before a 30-day projection is shown")
-    min_days_90: Count = Field(30, description="Days after the baseline before a 90-day projection is shown")
-    min_days_365: Count = Field(90, description="Days of history before a 365-day projection is shown")
-    min_days_on_track: Count = Field(30, description="Days after the baseline before `on_track_for_10x` is said")
-    slope_sd: Positive = Field(0.001, description="Prior standard deviation of the daily log slope")
-    damping: Probability = Field(0.98, description="Share of the slope that is left after each projected day")
+    baseline_days: Count = Field(default=14, description="First mature days, whose mean is the baseline")
+    current_days: Count = Field(default=14, description="Last mature days, whose mean is the present state")
+    mature_days: Annotated[int, Field(ge=0)] = Field(default=7, description="Age in days above which actuals are mature")
+    min_days_30: Count = Field(default=14, description="Days after the baseline before a 30-day projection is shown")
+    min_days_90: Count = Field(default=30, description="Days after the baseline before a 90-day projection is shown")
+    min_days_365: Count = Field(default=90, description="Days of history before a 365-day projection is shown")
+    min_days_on_track: Count = Field(default=30, description="Days after the baseline before `on_track_for_10x` is said")
+    trend_days: Count = Field(default=91, description="Last mature days that the trend is fitted to: thirteen weeks")
+    level_days: Count = Field(default=7, description="Last mature days whose level a projection starts from")
+    confidence_level: Probability = Field(default=0.95, description="Level of the intervals")
+    slope_sd: Positive = Field(default=0.001, description="Prior standard deviation of the daily log slope")
+    damping: Probability = Field(default=0.98, description="Share of the slope that is left after each projected day")
 
 
 class Checks(_Group):
     """Validation of what was fetched (SPEC §4)."""
 
-    spend_tolerance: Probability = Field(0.005, description="Ads' spend may differ from the account's by this share")
-    sample_ratio_p: Probability = Field(0.001, description="Sample-ratio mismatch below this p-value")
+    spend_tolerance: Probability = Field(default=0.005, description="Ads' spend may differ from the account's by this share")
+    sample_ratio_p: Probability = Field(default=0.001, description="Sample-ratio mismatch below this p-value")
 
 
 class Automation(_Group):
     """Schedules, sensors and alerts."""
 
-    cycle_days: Count = Field(28, description="Days that one scheduled cycle catches up with, at most")
-    restate_days: Count = Field(28, description="Days back in which the platform restates its figures")
-    slack_token: SecretStr | None = Field(None, description="Slack bot token; alerts go to the log without one")
-    slack_channel: str = Field("#learning-assets", description="Slack channel of the alerts")
+    cycle_days: Count = Field(default=28, description="Days that one scheduled cycle catches up with, at most")
+    restate_days: Count = Field(default=28, description="Days back in which the platform restates its figures")
+    slack_token: SecretStr | None = Field(default=None, description="Slack bot token; alerts go to the log without one")
+    slack_channel: str = Field(default="#learning-assets", description="Slack channel of the alerts")
 
 
 class Settings(BaseSettings):
@@ -164,21 +182,25 @@ class Settings(BaseSettings):
         env_prefix="LEARNING_", env_nested_delimiter="_", env_nested_max_split=1, frozen=True, extra="ignore"
     )
 
-    home: Path = Field(Path(".learning"), description="Folder of the lake, artifacts, logs and the embedded Postgres")
-    source: SourceName = Field("sandbox", description="Where actuals come from")
+    home: Path = Field(default=Path(".learning"), description="Folder of the lake, artifacts, logs and the embedded Postgres")
+    source: SourceName = Field(default="sandbox", description="Where actuals come from")
     database_url: SecretStr | None = Field(
-        None, description="The user's own Postgres, `postgresql://user:password@host:port/database`; embedded when not set"
+        default=None,
+        description="The user's own Postgres, `postgresql://user:password@host:port/database`; embedded when not set",
     )
     dagster_database: str = Field(
-        "dagster", description="Database on the same server that Dagster's own storage is kept in"
+        default="dagster", description="Database on the same server that Dagster's own storage is kept in"
     )
     postgres_dir: Path | None = Field(
-        None, description="Data folder of the embedded Postgres; by default in `home`, or the system's state folder for root"
+        default=None,
+        description="Data folder of the embedded Postgres; by default in `home`, or the system's state folder for root",
     )
-    now: datetime | None = Field(None, description="The clock, ISO 8601 with offset, so that a day can be lived again")
-    timezone: str = Field("UTC", description="Time zone of the schedules (IANA name)")
-    start_day: date | None = Field(None, description="First partition; by default `start_days` before the store was created")
-    start_days: Count = Field(400, description="Days before the store's creation that partitions begin")
+    now: datetime | None = Field(default=None, description="The clock, ISO 8601 with offset, so that a day can be lived again")
+    timezone: str = Field(default="UTC", description="Time zone of the schedules (IANA name)")
+    start_day: date | None = Field(
+        default=None, description="First partition; by default `start_days` before the store was created"
+    )
+    start_days: Count = Field(default=400, description="Days before the store's creation that partitions begin")
 
     archive: Archive = Archive()
     sandbox: Sandbox = Sandbox()

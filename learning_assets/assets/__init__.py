@@ -1,0 +1,52 @@
+"""The loops as software-defined assets, one module per loop: read, call `learning`, write, report.
+
+This page is the registry of their groups and of the columns of what they keep in the lake.
+"""
+
+import polars as pl
+
+from learning_assets.platforms.source import ACTUALS, CATALOG
+from learning_assets.store.sums import ACCOUNT_DAYS, WEEKLY_SUMS
+
+GROUPS = {
+    "ad_catalog": "actuals",
+    "actuals": "actuals",
+    "prediction_accuracy": "actuals",
+    "creative_dna": "creative",
+    "patterns": "knowledge",
+    "retrained_model": "models",
+    "predictions": "models",
+    "snapshots": "growth",
+    "learning_cycles": "growth",
+}
+"""The group of every asset, in the order in which data flows."""
+
+PREDICTIONS = pl.Schema(
+    {
+        "as_of": pl.Date,
+        "date": pl.Date,
+        "made_at": pl.Datetime("us", "UTC"),
+        "made": pl.String,
+        "account_id": pl.String,
+        "ad_id": pl.String,
+        "metric": pl.String,
+        "model": pl.String,
+        "model_id": pl.String,
+        "predicted": pl.Float64,
+    }
+)
+"""What each model expects of an ad on `date`, from facts up to `as_of`. `made`: `live`, or `replayed` where the day had ended when the
+prediction was made. `predicted`: a rate; `model_id` is NULL for models that are no more than counts."""
+
+ACTUALS_ASOF = pl.Schema({"known_until": pl.Date, **ACTUALS})
+"""Rows of actuals that the platform restated: how they stood until `known_until`."""
+
+LAKE = {
+    "ad_catalog": CATALOG,
+    "actuals": ACTUALS,
+    "actuals_asof": ACTUALS_ASOF,
+    "weekly_sums": WEEKLY_SUMS,
+    "account_days": ACCOUNT_DAYS,
+    "predictions": PREDICTIONS,
+}
+"""Columns of everything that is kept in the lake, by asset."""

@@ -1,0 +1,176 @@
+"""How good the predictions were: `prediction_accuracy`."""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import dagster as dg
+import polars as pl
+
+from learning_assets.assets.day import Day, day_of
+from learning_assets.assets.permanent import fails_for_good
+from learning_assets.assets.report import markdown_table, report
+from learning_assets.learning import accuracy
+from learning_assets.partitions import DAILY
+from learning_assets.platforms.source import Source
+from learning_assets.settings import Settings
+from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
+
+if TYPE_CHECKING:
+    import altair as alt
+
+SEGMENTS = ("template", "audience")
+_KEY = ["date", "account_id", "ad_id"]
+
+
+@dg.asset(partitions_def=DAILY, deps=["actuals"], kinds={"polars", "postgres"}, code_version="1")
+@fails_for_good
+def prediction_accuracy(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[Store],
+    source: dg.ResourceParam[Source],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """What was predicted for the last days against what happened, by model, pool, account and segment.
+
+    `accuracy` is 1 - WAPE over ad-days with enough impressions; beside it stands the noise floor, the error that a perfect predictor would
+    show, and the skill over the better of two plain baselines. Nothing measured is NULL, with the reason.
+    """
+    day = day_of(context, source)
+    compared = comparisons(store, day, day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days))
+    rows = measure(compared.join(store.pool_of_accounts(), on="account_id", how="inner"), settings)
+    owners = store.accounts(PIPELINE).select("account_id", account_owner="owner")
+    rows = (
+        rows.join(owners, on="account_id", how="left")
+        .with_columns(owner=pl.coalesce("account_owner", "owner"))
+        .drop("account_owner")
+    )
+    written = store.replace_day(
+        "prediction_comparisons",
+        day.date,
+        rows.with_columns(as_of=pl.lit(day.date)),
+        asset="prediction_accuracy",
+        onward=day.replaying,
+    )
+    overall = rows.filter(pl.col("account_id").is_null(), pl.col("segment") == "all").sort("pool", "model")
+    shown = overall.select(
+        "pool",
+        "model",
+        "made",
+        "accuracy",
+        "wape",
+        "noise_floor",
+        "calibration_ratio",
+        "skill",
+        "skill_low",
+        "skill_high",
+        "ads",
+        "ad_days",
+    )
+    numbers = {}
+    for row in overall.filter(pl.col("pool") == overall["pool"].first()).iter_rows(named=True):
+        numbers |= {
+            f"{row['model']}_{name}": row[name]
+            for name in ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
+        }
+    numbers |= {"ad_days_compared": compared.height}
+    plot = None if day.quiet else history(store, day)
+    return report(
+        written,
+        store.tables.schema("prediction_comparisons"),
+        numbers,
+        table=markdown_table(
+            shown, day.simulated, "A perfect predictor shows the noise floor as its WAPE; skill is over the better baseline."
+        ),
+        plot=plot,
+    )
+
+
+def comparisons(store: Store, day: Day, days: int) -> pl.DataFrame:
+    """Predictions for the window's days beside what happened and what the baselines said.
+
+    Raises
+    ------
+    ValueError : a prediction could have known its target day.
+    """
+    first = day.date - timedelta(days=days - 1)
+    predicted = (
+        store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
+        .filter(pl.col("date").is_between(first, day.date))
+        .select(*_KEY, "as_of", "made", "metric", "model", "predicted")
+        .collect()
+    )
+    accuracy.refuse_leaks(predicted)
+    plain = {"account_mean": "baseline_account", "own_history": "baseline_history"}
+    baseline = [
+        predicted.filter(pl.col("model") == model).select(*_KEY, "metric", pl.col("predicted").alias(name))
+        for model, name in plain.items()
+    ]
+    happened = store.lake.scan("actuals", first, day.date).select(*_KEY, "impressions", clicks="link_clicks").collect()
+    segments = (
+        store.sums(day.date, days + 7)
+        .sort("week")
+        .group_by("account_id", "ad_id")
+        .agg(pl.col("creative_id", "audience").last())
+    )
+    templates = store.creatives(["account_id", "creative_id", "template"])
+    for frame in baseline:
+        predicted = predicted.join(frame, on=[*_KEY, "metric"], how="left")
+    return (
+        predicted.join(happened, on=_KEY, how="inner")
+        .join(segments, on=["account_id", "ad_id"], how="left")
+        .join(templates, on=["account_id", "creative_id"], how="left")
+    )
+
+
+def measure(compared: pl.DataFrame, settings: Settings) -> pl.DataFrame:
+    """Rows of `prediction_comparisons` but for `as_of`: every pool, account and segment that has comparisons."""
+    by = ["pool", "owner", "made", "model", "metric"]
+    whole = accuracy.measure(compared, by, settings.accuracy).with_columns(
+        account_id=pl.lit(None, pl.String), segment=pl.lit("all"), segment_value=pl.lit(None, pl.String)
+    )
+    accounts = compared.join(whole.select("pool").unique(), on="pool").drop("owner")
+    parts = [whole]
+    of_account = accuracy.measure(accounts, ["pool", "account_id", "made", "model", "metric"], settings.accuracy)
+    parts.append(of_account.with_columns(segment=pl.lit("all"), segment_value=pl.lit(None, pl.String)))
+    for name in SEGMENTS:
+        found = accuracy.measure(compared.filter(pl.col(name).is_not_null()), [*by, name], settings.accuracy)
+        parts.append(
+            found.rename({name: "segment_value"}).with_columns(account_id=pl.lit(None, pl.String), segment=pl.lit(name))
+        )
+    return pl.concat(parts, how="diagonal")
+
+
+def history(store: Store, day: Day) -> "alt.TopLevelMixin | None":
+    """WAPE of each model over time against the noise floor, for the largest pool."""
+    import altair as alt
+
+    rows = store.tables.read(
+        "prediction_comparisons",
+        PIPELINE,
+        columns=["as_of", "pool", "account_id", "model", "wape", "noise_floor", "impressions"],
+        segment="all",
+        until=day.date,
+    )
+    rows = rows.filter(pl.col("account_id").is_null(), pl.col("wape").is_not_null())
+    if rows.is_empty():
+        return None
+    pool = rows.sort("impressions")["pool"].last()
+    rows = rows.filter(pl.col("pool") == pool, pl.col("as_of") > day.date - timedelta(days=120 * day.step_days))
+    floor = (
+        rows.group_by("as_of")
+        .agg(wape=pl.col("noise_floor").mean())
+        .with_columns(model=pl.lit("noise floor (a perfect predictor)"))
+    )
+    lines = pl.concat([rows.select("as_of", "wape", "model"), floor.select("as_of", "wape", "model")])
+    title = f"Error of the predictions, {pool}" + (" (simulated)" if day.simulated else "")
+    return (
+        alt.Chart(lines)
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("as_of:T", title=None),
+            y=alt.Y("wape:Q", title="WAPE", scale=alt.Scale(zero=False)),
+            color=alt.Color("model:N", title=None),
+        )
+        .properties(width=560, height=240, title=title)
+    )

@@ -1,0 +1,104 @@
+"""What the ads are and what they achieved: `ad_catalog` and `actuals`."""
+
+import time
+
+import dagster as dg
+import polars as pl
+
+from learning_assets.assets.day import day_of
+from learning_assets.assets.permanent import fails_for_good
+from learning_assets.assets.report import markdown_table, report
+from learning_assets.clock import today
+from learning_assets.learning import rates
+from learning_assets.partitions import DAILY
+from learning_assets.platforms.source import ACTUALS, CATALOG, Source
+from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
+
+
+@dg.asset(partitions_def=DAILY, kinds={"polars", "parquet"}, code_version="1")
+@fails_for_good
+def ad_catalog(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], source: dg.ResourceParam[Source]
+) -> dg.MaterializeResult[None]:
+    """The ads of the day: campaign, ad set, creative, texts, status, budget owner and experiment.
+
+    One row per ad that is live on the day or known to start on the next step.
+    """
+    day = day_of(context, source)
+    accounts = source.accounts()
+    store.register(accounts)
+    ads = source.catalog(day.date)
+    written = store.lake.write("ad_catalog", day.date, ads.sort("account_id", "ad_id"))
+    live = ads.filter(pl.col("status") == "active")
+    numbers = {
+        "accounts": accounts.height,
+        "ads": ads.height,
+        "live_ads": live.height,
+        "scheduled_ads": ads.filter(pl.col("status") == "scheduled").height,
+        "experiments": live["experiment_id"].n_unique() - int(live["experiment_id"].has_nulls()),
+    }
+    by_template = live.group_by("template").len("ads").sort("ads", descending=True).head(10)
+    return report(written, CATALOG, numbers, table=markdown_table(by_template, day.simulated, "Live ads by template."))
+
+
+@dg.asset(partitions_def=DAILY, deps=["ad_catalog"], kinds={"polars", "parquet"}, code_version="1")
+@fails_for_good
+def actuals(
+    context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], source: dg.ResourceParam[Source]
+) -> dg.MaterializeResult[None]:
+    """What each ad achieved on the account's local day: impressions, link clicks, conversions, spend, revenue.
+
+    Counts are integers, money is in micros of the account's currency, and NULL means that the platform reported nothing. An account that
+    could not be fetched keeps its old rows and is marked in `fetch_manifest`.
+    """
+    day = day_of(context, source)
+    began = time.monotonic()
+    fetched = source.actuals(day.date, day.date, day.date if day.replaying else max(day.date, today(store.settings)))
+    rows = keep_failed(fetched.actuals, fetched.manifest, store.lake.scan("actuals", day.date, day.date).collect())
+    written = store.lake.write("actuals", day.date, rows.sort("account_id", "ad_id"))
+    owners = store.accounts(PIPELINE).select("account_id", "owner")
+    manifest = fetched.manifest.with_columns(as_of=pl.lit(day.date), fact=pl.lit("daily")).join(
+        owners, on="account_id", how="left"
+    )
+    store.replace_day("fetch_manifest", day.date, manifest, asset="actuals")
+    by_status = dict(manifest["status"].value_counts().iter_rows())
+    totals = rows.select(*rates.totals(), *rates.ratios(), ads=pl.len()).to_dicts()[0]
+    numbers = {
+        "fetches": manifest.height,
+        "fetches_successful": by_status.get("complete", 0),
+        "fetches_failed": by_status.get("failed", 0),
+        "fetches_rate_limited": by_status.get("rate_limited", 0),
+        "fetches_without_data": by_status.get("no_data", 0),
+        "fetch_seconds": time.monotonic() - began,
+        **{name: totals[name] for name in ("ads", "impressions", "link_clicks", "conversions", "ctr", "cvr", "roas")},
+    }
+    return report(written, ACTUALS, numbers, table=markdown_table(per_account(rows).head(20), day.simulated, "By account."))
+
+
+def keep_failed(new: pl.DataFrame, manifest: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:
+    """The new rows, and the old ones of accounts whose fetch failed."""
+    failed = manifest.filter(pl.col("status").is_in(["failed", "rate_limited"])).select("account_id")
+    return pl.concat([new.join(failed, on="account_id", how="anti"), old.join(failed, on="account_id", how="semi")])
+
+
+def per_account(rows: pl.DataFrame) -> pl.DataFrame:
+    """Figures of the day by account, largest first; money in units of the account's currency."""
+    return (
+        rows.group_by("account_id", "currency")
+        .agg(*rates.totals(), *rates.ratios(), ads=pl.len())
+        .sort("impressions", descending=True)
+        .select(
+            "account_id",
+            "ads",
+            "impressions",
+            "link_clicks",
+            "conversions",
+            pl.col("spend_micros") / 1e6,
+            "currency",
+            "ctr",
+            "cvr",
+            "roas",
+        )
+        .rename({"spend_micros": "spend"})
+    )

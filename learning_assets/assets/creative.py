@@ -1,0 +1,67 @@
+"""What the creatives say: `creative_dna`."""
+
+import dagster as dg
+import polars as pl
+
+from learning_assets.assets.day import day_of
+from learning_assets.assets.permanent import fails_for_good
+from learning_assets.assets.report import markdown_table, report
+from learning_assets.learning import dna, embedding
+from learning_assets.partitions import DAILY
+from learning_assets.platforms.source import Source
+from learning_assets.settings import Settings
+from learning_assets.store.store import Store
+from learning_assets.store.tables import Written
+from learning_assets.store.walls import PIPELINE
+
+VERSION = f"{dna.VERSION}+{embedding.VERSION}"
+
+
+@dg.asset(partitions_def=DAILY, deps=["ad_catalog"], kinds={"polars", "postgres"}, code_version=VERSION)
+@fails_for_good
+def creative_dna(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[Store],
+    source: dg.ResourceParam[Source],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """What each creative is made of: hook types, copy, call to action, and the embedding of its text.
+
+    One row per creative, read once; a creative is read again when the rules have changed. What its words do not say is NULL.
+    """
+    day = day_of(context, source)
+    listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
+    known = store.creatives(["account_id", "creative_id", "version", "hook_types"])
+    current = known.filter(pl.col("version") == VERSION)
+    new = listed.join(current, on=["account_id", "creative_id"], how="anti").sort("account_id", "creative_id")
+    read = describe(new, settings.hooks.min_confidence)
+    owners = store.accounts(PIPELINE).select("account_id", "owner")
+    rows = store.tables.upsert("creative_dna", read.with_columns(first_seen=pl.lit(day.date)).join(owners, on="account_id"))
+    live = listed.select("account_id", "creative_id").join(
+        pl.concat([current, read.select(known.columns)]), on=["account_id", "creative_id"]
+    )
+    hooks = live.explode("hook_types").group_by(hook="hook_types").len("creatives").sort("creatives", descending=True)
+    numbers = {
+        "creatives_read": read.height,
+        "creatives_live": live.height,
+        "creatives_known": known.height + new.join(known, on=["account_id", "creative_id"], how="anti").height,
+        "share_without_hook_type": hooks.filter(pl.col("hook") == "unknown")["creatives"].sum() / live.height
+        if live.height
+        else None,
+    }
+    schema = {name: kind for name, kind in read.schema.items() if name not in ("text", "embedding")}
+    return report(
+        Written("creative_dna", rows, 1),
+        schema,
+        numbers,
+        table=markdown_table(hooks, day.simulated, "Hook types of the live creatives."),
+    )
+
+
+def describe(creatives: pl.DataFrame, min_confidence: float) -> pl.DataFrame:
+    """Rows of `creative_dna` but for `owner` and `first_seen`, for creatives with the columns of the catalog."""
+    texts = creatives.select(text=dna.text_of(pl.col("headline"), pl.col("body"), pl.col("description")))["text"]
+    vectors = embedding.to_bytes(embedding.embed(texts.to_list()))
+    return dna.extract(creatives.select(dna.CREATIVES.names()), min_confidence).with_columns(
+        version=pl.lit(VERSION), text=texts, embedding=pl.Series(vectors, dtype=pl.Binary)
+    )

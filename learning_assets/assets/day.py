@@ -1,0 +1,67 @@
+"""The day that a run learns, as the assets see it."""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import dagster as dg
+
+from learning_assets.platforms.source import Source
+from learning_assets.store.store import Store
+
+REPLAY_TAG, QUIET_TAG = "learning/replay", "learning/quiet"
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A partition's day in a run.
+
+    Attributes
+    ----------
+    date : the day that is learned.
+    next : the day of the source's next step, which predictions are made for.
+    step_days : days between steps.
+    replaying : the run is part of a replay, which makes this and all later days anew.
+    quiet : plots are left out, since a later run will draw them.
+    archive : the source is an archive, whose windows have settings of their own.
+    simulated : every figure comes from the simulated market.
+    """
+
+    date: date
+    next: date
+    step_days: int
+    replaying: bool
+    quiet: bool
+    archive: bool
+    simulated: bool
+
+    def pick(self, live: int, archive: int) -> int:
+        """The setting of a live source, or that of an archive."""
+        return archive if self.archive else live
+
+
+def day_of(context: dg.AssetExecutionContext, source: Source) -> Day:
+    """The run's day, from its partition and its tags."""
+    day = date.fromisoformat(context.partition_key)
+    step = 7 if source.cadence == "week" else 1
+    tags = context.run.tags
+    return Day(
+        date=day,
+        next=day + timedelta(days=step),
+        step_days=step,
+        replaying=REPLAY_TAG in tags,
+        quiet=QUIET_TAG in tags,
+        archive=source.kind == "archive",
+        simulated=source.kind == "sandbox",
+    )
+
+
+def next_in_chain(context: dg.AssetExecutionContext, store: Store, source: Source, asset: str) -> Day:
+    """The run's day, if a chained asset may learn it now.
+
+    Raises
+    ------
+    ChainError : the day before is missing, or a later day is learned already; with the remedy.
+    """
+    day = day_of(context, source)
+    store.require_next(asset, day.date, day.step_days, replaying=day.replaying)
+    return day

@@ -1,0 +1,330 @@
+"""The champions in force and what they expect of the next day: `retrained_model` and `predictions`."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any, Literal
+
+import dagster as dg
+import polars as pl
+
+from learning_assets.assets import PREDICTIONS
+from learning_assets.assets.day import Day, day_of, next_in_chain
+from learning_assets.assets.permanent import fails_for_good
+from learning_assets.assets.report import markdown_table, report
+from learning_assets.learning import baselines, ctr_model, dna, retraining, triggers
+from learning_assets.learning.retraining import ClickModel
+from learning_assets.learning.triggers import Evidence
+from learning_assets.partitions import DAILY
+from learning_assets.platforms.source import Source
+from learning_assets.settings import Settings
+from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE, Pool
+
+TARGET = "ctr"
+Status = Literal["no_retrain_needed", "retrained", "insufficient_data", "kept_champion"]
+CREATIVE_COLUMNS = ["account_id", "creative_id", "text", "hook_types", *dna.FEATURES]
+
+
+class RetrainConfig(dg.Config):
+    """What may be asked of a run of `retrained_model`."""
+
+    force: bool = False
+    """Train a challenger although nothing calls for it; the champion still has to be beaten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    """What became of a pool's champion on a day; a row of `champions`, and of `models` where a challenger was trained."""
+
+    status: Status
+    reason: str
+    champion: dict[str, Any]
+    model: dict[str, Any] | None = None
+
+
+@dg.asset(
+    partitions_def=DAILY,
+    deps=["actuals", "creative_dna", "prediction_accuracy"],
+    kinds={"xgboost", "scikitlearn", "postgres"},
+    code_version=retraining.VERSION,
+)
+@fails_for_good
+def retrained_model(
+    context: dg.AssetExecutionContext,
+    config: RetrainConfig,
+    store: dg.ResourceParam[Store],
+    source: dg.ResourceParam[Source],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """The CTR models in force: kept, or retrained and promoted.
+
+    A challenger is trained when a trigger fires, on days before the hold-out; it takes the champion's place only if it is surely better than the
+    champion and than the accounts' empirical-Bayes means on the hold-out, which neither saw.
+    """
+    day = next_in_chain(context, store, source, "retrained_model")
+    facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
+    creatives = store.creatives(CREATIVE_COLUMNS)
+    done = [retrain(store, settings, day, pool, facts, creatives, force=config.force) for pool in store.pools()]
+    written = store.replace_day(
+        "champions",
+        day.date,
+        _rows(store, "champions", [one.champion for one in done]),
+        asset="retrained_model",
+        onward=day.replaying,
+    )
+    models = _rows(store, "models", [one.model for one in done if one.model])
+    store.replace_day("models", day.date, models, onward=day.replaying)
+    told = pl.DataFrame(
+        [{"pool": one.champion["pool"], "status": one.status, "why": one.reason} for one in done],
+        schema={"pool": pl.String, "status": pl.String, "why": pl.String},
+    )
+    counts = dict(told["status"].value_counts().iter_rows())
+    numbers = {
+        "pools": len(done),
+        **{
+            status: counts.get(status, 0) for status in ("retrained", "kept_champion", "no_retrain_needed", "insufficient_data")
+        },
+        "champions_in_force": sum(one.champion["model_id"] is not None for one in done),
+        "training_seconds": sum(one.champion["seconds"] or 0.0 for one in done),
+    }
+    cards = {f"card_{one.champion['pool']}": _card(one) for one in done if one.model}
+    return report(
+        written, _schema(store, "champions"), numbers, table=markdown_table(told, day.simulated, "The champions."), tables=cards
+    )
+
+
+def retrain(
+    store: Store, settings: Settings, day: Day, pool: Pool, facts: pl.DataFrame, creatives: pl.DataFrame, *, force: bool
+) -> Retrained:
+    """Decide whether a pool's model is trained anew, do it, and let it contest the champion."""
+    rules = settings.models
+    mine = facts.filter(pl.col("account_id").is_in(pool.account_ids))
+    texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
+    last = last_champion(store, pool, day.date)
+    incumbent_id = last["model_id"] if last else None
+    evidence = Evidence(
+        day=day.date,
+        trained_until=last_trained(store, pool, day.date),
+        max_age_days=day.pick(rules.max_age_days, rules.archive_max_age_days),
+        **measured(store, pool, day.date, incumbent_id),
+        forced=force,
+    )
+    fired = triggers.evaluate(evidence, rules)
+    row: dict[str, Any] = {
+        "as_of": day.date,
+        "owner": pool.owner,
+        "target": TARGET,
+        "pool": pool.name,
+        "model_id": incumbent_id,
+        "challenger_id": None,
+        "triggers": json.dumps([asdict(trigger) for trigger in fired], default=str),
+        "verdict": None,
+        "seconds": None,
+    }
+
+    def ends(status: Status, reason: str, model: dict[str, Any] | None = None, **changes: object) -> Retrained:
+        return Retrained(status, reason, row | {"status": status, "reason": reason} | changes, model)
+
+    if not any(trigger.fired for trigger in fired):
+        return ends("no_retrain_needed", " ".join(trigger.reason for trigger in fired if trigger.name != "force"))
+    holdout_days = day.pick(rules.holdout_days, rules.archive_holdout_days)
+    seen = mine.filter(pl.col("date") <= day.date - pl.duration(days=holdout_days))
+    ready = ctr_model.readiness(seen, rules)
+    if not ready.ready:
+        return ends("insufficient_data", ready.reason)
+    began = time.monotonic()
+    challenger = retraining.train(seen, texts, rules, settings.patterns.min_owners)
+    incumbent = None if incumbent_id is None else ClickModel.load(store.artifacts.folder(incumbent_id))
+    verdict = retraining.contest(incumbent, challenger, mine, texts, rules)
+    seconds = time.monotonic() - began
+    challenger_id = f"{TARGET}-{pool.name}-{day.date}-{challenger.fingerprint}"
+    store.artifacts.publish(challenger_id, challenger.save)
+    won = verdict.winner == "challenger"
+    card = challenger.trees.card
+    model = {
+        "model_id": challenger_id,
+        "as_of": day.date,
+        "owner": pool.owner,
+        "target": TARGET,
+        "pool": pool.name,
+        "trained_from": card.first_day,
+        "trained_until": card.last_day,
+        "holdout_until": day.date,
+        "ad_days": card.rows,
+        "ads": card.ads,
+        "seconds": seconds,
+        "code_version": retraining.VERSION,
+        "features_hash": card.schema_hash,
+        "facts_version": retraining.facts_version(seen),
+        "card": json.dumps(challenger.card() | {"verdict": asdict(verdict), "promoted": won}, default=str),
+    }
+    return ends(
+        "retrained" if won else "kept_champion",
+        verdict.reason,
+        model,
+        model_id=challenger_id if won else incumbent_id,
+        challenger_id=challenger_id,
+        verdict=json.dumps(asdict(verdict), default=str),
+        seconds=seconds,
+    )
+
+
+def last_champion(store: Store, pool: Pool, day: date) -> dict[str, Any] | None:
+    """A pool's row of `champions` of the newest day before `day`."""
+    before = store.newest_day("retrained_model", before=day)
+    if before is None:
+        return None
+    rows = store.tables.read("champions", PIPELINE, as_of=before, target=TARGET, pool=pool.name).to_dicts()
+    return rows[0] if rows else None
+
+
+def champion_of(store: Store, pool: Pool, day: date) -> tuple[str, ClickModel] | None:
+    """A pool's champion as of a day, with its id; None where none has won yet."""
+    rows = store.tables.read("champions", PIPELINE, until=day, latest=True, target=TARGET, pool=pool.name).to_dicts()
+    if not rows or rows[0]["model_id"] is None:
+        return None
+    return rows[0]["model_id"], ClickModel.load(store.artifacts.folder(rows[0]["model_id"]))
+
+
+def last_trained(store: Store, pool: Pool, day: date) -> date | None:
+    """The newest day before `day` on which a challenger was trained."""
+    rows = store.tables.read("models", PIPELINE, columns=["as_of"], target=TARGET, pool=pool.name)
+    return rows.filter(pl.col("as_of") < day)["as_of"].max()  # pyright: ignore[reportReturnType]
+
+
+def measured(store: Store, pool: Pool, day: date, model_id: str | None) -> dict[str, float | None]:
+    """WAPE and noise floor of the champion over the pool as of `day`; None where there is none or nothing was measured."""
+    if model_id is None:
+        return {"wape": None, "noise_floor": None}
+    rows = store.tables.read(
+        "prediction_comparisons",
+        PIPELINE,
+        columns=["made", "impressions", "wape", "noise_floor", "account_id"],
+        as_of=day,
+        pool=pool.name,
+        segment="all",
+        model="xgboost",
+        metric=TARGET,
+    ).filter(pl.col("account_id").is_null(), pl.col("wape").is_not_null())
+    if rows.is_empty():
+        return {"wape": None, "noise_floor": None}
+    best = rows.sort("impressions", descending=True).row(0, named=True)
+    return {"wape": best["wape"], "noise_floor": best["noise_floor"]}
+
+
+def _schema(store: Store, name: str) -> pl.Schema:
+    return store.tables.schema(name)
+
+
+def _rows(store: Store, name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    return pl.DataFrame(rows, schema=_schema(store, name))
+
+
+def _card(one: Retrained) -> str:
+    """A challenger's card as markdown: what it saw, how it did, what it uses."""
+    assert one.model is not None
+    card = json.loads(one.model["card"])
+    lines = [f"**{one.model['model_id']}**: {one.status.replace('_', ' ')}. {one.reason}", ""]
+    lines += [
+        f"Trained on {one.model['ad_days']:,} ad-days of {one.model['ads']:,} ads, {one.model['trained_from']} to {one.model['trained_until']}, in {one.model['seconds']:.1f} s. Text model: {card['text']}.",
+        "",
+    ]
+    lines += ["| feature | share of gain |", "|---|---|"]
+    lines += [f"| {name} | {gain:.3f} |" for name, gain in card["importance"][:12]]
+    return "\n".join(lines)
+
+
+@dg.asset(
+    partitions_def=DAILY,
+    deps=["ad_catalog", "actuals", "creative_dna", "retrained_model"],
+    kinds={"xgboost", "polars", "parquet"},
+    code_version=retraining.VERSION,
+)
+@fails_for_good
+def predictions(
+    context: dg.AssetExecutionContext,
+    store: dg.ResourceParam[Store],
+    source: dg.ResourceParam[Source],
+    settings: dg.ResourceParam[Settings],
+) -> dg.MaterializeResult[None]:
+    """What is expected of every ad on the next step, from facts up to this day.
+
+    By the champion (`xgboost`) where a pool has one, by the ad's own history around its account's mean (`own_history`), and by the account's
+    empirical-Bayes mean (`account_mean`). An ad of which nothing can be said has no row.
+    """
+    day = day_of(context, source)
+    facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
+    creatives = store.creatives(CREATIVE_COLUMNS)
+    live = live_next(store.lake.scan("ad_catalog", day.date, day.date), day).collect()
+    found = [expect(store, settings, day, pool, live, facts, creatives) for pool in store.pools()]
+    made = "live" if store.now.date() <= day.next else "replayed"
+    rows = (
+        pl.concat([PREDICTIONS.to_frame().drop("as_of", "date", "made_at", "made"), *found])
+        .with_columns(
+            as_of=pl.lit(day.date), date=pl.lit(day.next), made_at=pl.lit(store.now).dt.cast_time_unit("us"), made=pl.lit(made)
+        )
+        .select(PREDICTIONS.names())
+        .sort("account_id", "ad_id", "model")
+    )
+    written = store.lake.write("predictions", day.date, rows)
+    by_model = (
+        rows.group_by("model")
+        .agg(
+            ads=pl.len(),
+            mean_ctr=pl.col("predicted").mean(),
+            lowest=pl.col("predicted").min(),
+            highest=pl.col("predicted").max(),
+        )
+        .sort("model")
+    )
+    numbers = {
+        "ads": live.height,
+        "predictions": rows.height,
+        **{f"ads_by_{model}": ads for model, ads in by_model.select("model", "ads").iter_rows()},
+    }
+    return report(written, PREDICTIONS, numbers, table=markdown_table(by_model, day.simulated, f"For {day.next}, by model."))
+
+
+def live_next(catalog: pl.LazyFrame, day: Day) -> pl.LazyFrame:
+    """The catalog's ads that are expected to be live on the next step, dated on it."""
+    starts = pl.col("starts_on").is_null() | (pl.col("starts_on") <= day.next)
+    goes_on = pl.col("ends_on").is_null() | (pl.col("ends_on") >= day.next)
+    kept = catalog.filter(pl.col("status").is_in(["active", "scheduled"]) & starts & goes_on)
+    return kept.select(
+        pl.lit(day.next).alias("date"), "account_id", "ad_id", "creative_id", "audience", "template", "cta"
+    ).sort("account_id", "ad_id")
+
+
+def expect(
+    store: Store, settings: Settings, day: Day, pool: Pool, live: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame
+) -> pl.DataFrame:
+    """What each model expects of a pool's live ads: `account_id`, `ad_id`, `metric`, `model`, `model_id`, `predicted`."""
+    of_pool = pl.col("account_id").is_in(pool.account_ids)
+    ads, seen, texts = live.filter(of_pool), facts.filter(of_pool), creatives.filter(of_pool)
+    texts = texts.join(
+        pl.concat([seen.select("account_id", "creative_id"), ads.select("account_id", "creative_id")]),
+        on=["account_id", "creative_id"],
+        how="semi",
+    )
+    rates = baselines.history(seen, ads, settings.models.history_decay)
+    by_model: dict[str, tuple[str | None, pl.Series]] = {
+        "account_mean": (None, rates["account_rate"]),
+        "own_history": (None, rates["own_rate"]),
+    }
+    champion = champion_of(store, pool, day.date)
+    if champion is not None and ads.height:
+        model_id, model = champion
+        by_model["xgboost"] = (model_id, pl.Series(model.predict(ads, seen, texts, settings.models)))
+    return pl.concat(
+        ads.select(
+            "account_id",
+            "ad_id",
+            pl.lit(TARGET).alias("metric"),
+            pl.lit(name).alias("model"),
+            pl.lit(model_id, pl.String).alias("model_id"),
+            expected.cast(pl.Float64).fill_nan(None).alias("predicted"),
+        ).drop_nulls("predicted")
+        for name, (model_id, expected) in by_model.items()
+    )

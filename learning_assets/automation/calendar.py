@@ -1,0 +1,63 @@
+"""Which days are to be learned next: pure functions of the store, the source and the day that it is."""
+
+from datetime import date, timedelta
+
+from learning_assets.clock import days_between
+from learning_assets.platforms.source import Source
+from learning_assets.store.store import Store
+
+CHAIN = ("patterns", "retrained_model")
+"""Chained assets of the cycle: each day of theirs rests on the day before."""
+
+
+def step_days(source: Source) -> int:
+    """Days from one step of the source to the next."""
+    return 7 if source.cadence == "week" else 1
+
+
+def last_learned(store: Store) -> date | None:
+    """Newest day that the whole cycle has learned, or None before the first."""
+    return store.newest_day("snapshots")
+
+
+def days_to_learn(store: Store, source: Source, today: date) -> list[date]:
+    """Ended days that were not learned yet, oldest first, at most `cycle_days` back; the newest ended day alone where none was learned."""
+    last = source.last_day(today)
+    done = last_learned(store)
+    if done is None:
+        return [last] if last >= store.identity.start_day else []
+    step = step_days(source)
+    oldest = max(done + timedelta(days=step), last - timedelta(days=step * (store.settings.automation.cycle_days - 1)))
+    return days_between(oldest, last, step)
+
+
+def range_to_replay(store: Store, source: Source, first: date | None, last: date | None, today: date) -> list[date]:
+    """The days from `first` to `last` that the source has steps on, oldest first.
+
+    Parameters
+    ----------
+    first : by default the source's first day.
+    last : by default the newest ended day.
+
+    Raises
+    ------
+    ValueError : the range is empty, or begins before the first partition, with the remedy.
+    """
+    ended = source.last_day(today)
+    oldest = source.first_day() or store.identity.start_day
+    start, end = first or max(oldest, store.identity.start_day), last or ended
+    if start < store.identity.start_day:
+        raise ValueError(
+            f"{start} is before the first partition, {store.identity.start_day}. Begin there or later, or set LEARNING_START_DAY in a new home."
+        )
+    if end > ended:
+        raise ValueError(
+            f"{end} has not ended yet, or the source has no facts for it. The newest day that can be learned is {ended}."
+        )
+    step = step_days(source)
+    if step > 1:
+        start += timedelta(days=(ended - start).days % step)
+    days = days_between(start, end, step)
+    if not days:
+        raise ValueError(f"There is no day to learn from {start} to {end}.")
+    return days

@@ -1,0 +1,141 @@
+"""What events start: the audit log of runs, alerts, and a retrain when accuracy drops outside of the daily jobs."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+
+import dagster as dg
+import polars as pl
+
+from learning_assets.assets.day import REPLAY_TAG
+from learning_assets.automation.alerts import Notifier
+from learning_assets.automation.cycle_log import Ended, write_log
+from learning_assets.automation.failures import first_failure
+from learning_assets.automation.jobs import retrain_check
+from learning_assets.automation.replay import CAUSE_TAG
+from learning_assets.learning import triggers
+from learning_assets.learning.triggers import Evidence
+from learning_assets.settings import Settings
+from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
+
+DECIDES_ITSELF = {"retrain_check", "learning_cycle"}
+"""Jobs in which accuracy and the decision to retrain follow each other anyway."""
+
+BATCH = 50
+
+
+def read_cursor(text: str | None) -> int:
+    """Where a sensor stopped reading; the beginning where that cannot be read, since run keys make a second reading harmless."""
+    try:
+        position = json.loads(text or "0")
+    except ValueError:
+        return 0
+    return position if isinstance(position, int) and not isinstance(position, bool) and position >= 0 else 0
+
+
+@dg.sensor(
+    job=retrain_check,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=60,
+    description="When accuracy was measured outside of the daily jobs and calls for a retrain: retrain_check for that day.",
+)
+def accuracy_drop(
+    context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
+) -> dg.SensorResult | dg.SkipReason:
+    """Read what was materialized since the cursor; ask for a retrain once per day and revision of the accuracy row."""
+    filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("prediction_accuracy"), after_storage_id=read_cursor(context.cursor))
+    records = context.instance.fetch_materializations(filters, limit=BATCH, ascending=True).records
+    if not records:
+        return dg.SkipReason("Accuracy was not measured since the last tick.")
+    requests: dict[str, dg.RunRequest] = {}
+    for record in records:
+        run = context.instance.get_run_by_id(record.run_id)
+        own = run is not None and (run.job_name in DECIDES_ITSELF or REPLAY_TAG in run.tags)
+        if own or record.partition_key is None:
+            continue
+        for request in _retrains(store, settings, date.fromisoformat(record.partition_key)):
+            requests[str(request.run_key)] = request
+    return dg.SensorResult(
+        run_requests=list(requests.values()),
+        skip_reason=None if requests else f"{len(records)} measurements, none of which calls for a retrain.",
+        cursor=json.dumps(records[-1].storage_id),
+    )
+
+
+def _retrains(store: Store, settings: Settings, day: date) -> Iterator[dg.RunRequest]:
+    """A request where the accuracy of a pool's champion on `day` fires its trigger."""
+    if store.newest_day("retrained_model") not in (None, day):
+        return  # decided for a later day already: an older day of a chain is not decided again
+    columns = ["pool", "revision", "wape", "noise_floor", "account_id"]
+    rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, as_of=day, segment="all", model="xgboost")
+    for row in rows.filter(pl.col("account_id").is_null()).sort("pool").iter_rows(named=True):
+        evidence = Evidence(day, None, 0, wape=row["wape"], noise_floor=row["noise_floor"])
+        if (trigger := triggers.accuracy(evidence, settings.models)).fired:
+            yield dg.RunRequest(
+                run_key=f"accuracy/{day}/r{row['revision']}",
+                partition_key=day.isoformat(),
+                tags={CAUSE_TAG: f"accuracy_drop: {row['pool']}: {trigger.reason}"},
+            )
+            return
+
+
+def _day_of(run: dg.DagsterRun) -> date | None:
+    key = run.tags.get("dagster/partition")
+    return date.fromisoformat(key) if key else None
+
+
+def _log_run(context: dg.RunStatusSensorContext, store: Store, status: str) -> None:
+    run = context.dagster_run
+    record = context.instance.get_run_record_by_id(run.run_id)
+    started, ended = (
+        datetime.fromtimestamp(at, UTC) if at is not None else None
+        for at in ((record.start_time, record.end_time) if record else (None, None))
+    )
+    error = None
+    if status == "failure":
+        failures = context.instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
+        error = first_failure(e.event_log_entry.dagster_event for e in failures if e.event_log_entry.dagster_event is not None)
+    seconds = (ended - started).total_seconds() if started and ended else None
+    write_log(
+        store,
+        Ended(
+            run.run_id, run.job_name, _day_of(run), status, run.tags.get(CAUSE_TAG), started, ended, seconds, error, "sensor"
+        ),
+    )
+
+
+def _logs(status: str, on: dg.DagsterRunStatus) -> dg.SensorDefinition:
+    @dg.run_status_sensor(
+        run_status=on,
+        name=f"cycle_log_{status}",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description=f"Writes runs that ended in {status} to learning_cycle_log.",
+    )
+    def sensor(context: dg.RunStatusSensorContext, store: dg.ResourceParam[Store]) -> None:
+        _log_run(context, store, status)
+
+    return sensor
+
+
+@dg.run_failure_sensor(
+    name="alert_on_failure",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tells people which run failed, on which day and why: on Slack where it is configured, else in the log.",
+)
+def alert_on_failure(context: dg.RunFailureSensorContext, alerts: dg.ResourceParam[Notifier]) -> None:
+    """One alert per failed run, without anything but its ids, its day and the error's own sentence."""
+    run = context.dagster_run
+    day = _day_of(run)
+    why = first_failure(context.get_step_failure_events())
+    alerts.send(f"Run {run.run_id[:8]} of {run.job_name}{f' for {day}' if day else ''} failed: {why}")
+
+
+def sensors() -> list[dg.SensorDefinition]:
+    """All sensors, running by default."""
+    ends = {
+        "success": dg.DagsterRunStatus.SUCCESS,
+        "failure": dg.DagsterRunStatus.FAILURE,
+        "canceled": dg.DagsterRunStatus.CANCELED,
+    }
+    return [accuracy_drop, *(_logs(status, on) for status, on in ends.items()), alert_on_failure]

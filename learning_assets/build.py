@@ -1,0 +1,85 @@
+"""Puts assets, checks, jobs, schedules, sensors and resources together. Keyword overrides replace parts for tests."""
+
+import dagster as dg
+
+from learning_assets.assets import GROUPS, LAKE
+from learning_assets.assets.accuracy import prediction_accuracy
+from learning_assets.assets.actuals import actuals, ad_catalog
+from learning_assets.assets.creative import creative_dna
+from learning_assets.assets.growth import learning_cycles, snapshots
+from learning_assets.assets.knowledge import patterns
+from learning_assets.assets.models import predictions, retrained_model
+from learning_assets.automation.alerts import Notifier, notifier
+from learning_assets.automation.jobs import actuals_refresh, learning_cycle, replay_range, retrain_check
+from learning_assets.automation.schedules import schedules
+from learning_assets.automation.sensors import sensors
+from learning_assets.checks.checks import all_checks
+from learning_assets.opening import open_identity, open_source
+from learning_assets.platforms.source import Source
+from learning_assets.settings import Settings
+from learning_assets.store.store import Store
+
+ASSETS = [
+    ad_catalog,
+    actuals,
+    creative_dna,
+    prediction_accuracy,
+    patterns,
+    retrained_model,
+    predictions,
+    snapshots,
+    learning_cycles,
+]
+OWNERS = ["team:learning"]
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of the settings, opened at first use."""
+    return Store(settings, LAKE, lambda: open_identity(settings))
+
+
+def build_definitions(
+    *,
+    settings: Settings | None = None,
+    store: Store | None = None,
+    source: Source | None = None,
+    alerts: Notifier | None = None,
+) -> dg.Definitions:
+    """The code location.
+
+    Parameters
+    ----------
+    settings : by default those of the environment.
+    store, source, alerts : by default those that the settings name.
+    """
+    settings = settings or Settings()
+    source = source or open_source(settings, open_identity(settings))
+    simulated = {"simulated": "true"} if source.kind == "sandbox" else {}
+    assets = dg.map_asset_specs(
+        lambda spec: spec.replace_attributes(
+            group_name=GROUPS[spec.key.to_user_string()],
+            owners=OWNERS,
+            tags={**spec.tags, **simulated},
+        ),
+        ASSETS,
+    )
+    defs: dg.Definitions
+
+    def cycle() -> dg.JobDefinition:
+        return defs.resolve_job_def("learning_cycle")
+
+    defs = dg.Definitions(
+        assets=assets,
+        asset_checks=all_checks(),
+        jobs=[learning_cycle, retrain_check, actuals_refresh, replay_range(cycle)],
+        schedules=schedules(settings),
+        sensors=sensors(),
+        resources={
+            "settings": settings,
+            "store": store or open_store(settings),
+            "source": source,
+            "alerts": alerts or notifier(settings),
+        },
+        executor=dg.in_process_executor,
+    )
+    return defs

@@ -1,0 +1,1 @@
+"""Asset checks: what must hold of a day that was written. Blocking ones stop what rests on it."""

@@ -1,0 +1,124 @@
+"""The checks as Dagster sees them, made from the rules: one per rule of the facts, one per learned table."""
+
+from datetime import date
+
+import dagster as dg
+import polars as pl
+
+from learning_assets.checks import rules
+from learning_assets.checks.rules import Rule
+from learning_assets.learning import experiments
+from learning_assets.partitions import DAILY
+from learning_assets.platforms.source import ACTUALS, CATALOG
+from learning_assets.settings import Settings
+from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
+
+FACTS: dict[str, dict[str, tuple[str, Rule | None]]] = {
+    "ad_catalog": {
+        "schema": ("The columns and types are as declared.", rules.has_schema(CATALOG)),
+        "unique_key": ("Every ad stands there once.", rules.unique_key(("account_id", "ad_id"))),
+    },
+    "actuals": {
+        "schema": ("The columns and types are as declared.", rules.has_schema(ACTUALS)),
+        "unique_key": ("Every ad stands there once.", rules.unique_key(("account_id", "ad_id"))),
+        "no_negatives": ("No count and no amount is below zero.", rules.no_negatives),
+        "clicks_within_impressions": ("Link clicks are at most the impressions.", rules.clicks_within_impressions),
+        "dated_inside": ("Every row is of the partition's day.", rules.dated_inside),
+        "spend_reconciles": ("The ads' spend is what the account spent, within the tolerance.", None),
+    },
+}
+"""Blocking rules of the facts; None where the rule needs the settings and the manifest of the day."""
+
+LEARNED = {
+    "prediction_accuracy": (
+        "prediction_comparisons",
+        ("pool", "account_id", "segment", "segment_value", "model", "metric", "made"),
+        {"accuracy": (0, 1)},
+    ),
+    "patterns": (
+        "learning_patterns",
+        ("scope", "account_id", "attribute", "value", "metric", "evidence"),
+        {"q_value": (0, 1), "confidence": (0, 1)},
+    ),
+    "retrained_model": ("champions", ("target", "pool"), {}),
+    "snapshots": ("improvement_snapshots", ("account_id",), {"ctr": (0, 1)}),
+}
+"""Of each learned asset: its table, the key of a day's rows, and the bounds of columns."""
+
+
+def _result(
+    broken: rules.Broken | None, rows: int, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR
+) -> dg.AssetCheckResult:
+    if broken is None:
+        return dg.AssetCheckResult(passed=True, metadata={"rows": rows})
+    return dg.AssetCheckResult(
+        passed=False, severity=severity, description=broken.says, metadata={"rows": rows, "rows_broken": broken.rows}
+    )
+
+
+def _fact_check(asset: str, name: str, description: str, given: Rule | None) -> dg.AssetChecksDefinition:
+    @dg.asset_check(asset=asset, name=name, description=description, blocking=True, partitions_def=DAILY)
+    def check(
+        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
+    ) -> dg.AssetCheckResult:
+        day = date.fromisoformat(context.partition_key)
+        rows = store.lake.read_as_written(asset, day)
+        rule = given
+        if rule is None:
+            manifest = store.tables.read("fetch_manifest", PIPELINE, as_of=day)
+            rule = rules.spend_reconciles(manifest, settings.checks.spend_tolerance)
+        return _result(rule(rows, day), rows.height)
+
+    return check
+
+
+def _learned_check(
+    asset: str, table: str, key: tuple[str, ...], bounds: dict[str, tuple[float, float]]
+) -> dg.AssetChecksDefinition:
+    describe = f"In {table}, each {', '.join(key)} stands once a day, numbers are finite" + (
+        f", {', '.join(bounds)} within bounds." if bounds else "."
+    )
+
+    @dg.asset_check(asset=asset, name="sound", description=describe, blocking=True, partitions_def=DAILY)
+    def check(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+        day = date.fromisoformat(context.partition_key)
+        rows = store.tables.read(table, PIPELINE, as_of=day)
+        broken = (rule(rows, day) for rule in (rules.unique_key(key), rules.numbers_are_finite, rules.within(bounds)))
+        return _result(next(filter(None, broken), None), rows.height)
+
+    return check
+
+
+@dg.asset_check(
+    asset="patterns",
+    name="sample_ratio",
+    description="Experiments with planned shares got the traffic that was planned; those that did not give no randomized evidence.",
+    partitions_def=DAILY,
+)
+def sample_ratio(
+    context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
+) -> dg.AssetCheckResult:
+    day = date.fromisoformat(context.partition_key)
+    sums = store.sums(day, 7).filter(pl.col("assignment") == "random")
+    arms = sums.group_by("account_id", "experiment_id", "ad_id").agg(
+        pl.col("impressions").sum(), pl.col("planned_share").last()
+    )
+    found = experiments.sample_ratio(arms, settings.checks.sample_ratio_p)
+    counts = dict(found["status"].value_counts().iter_rows())
+    metadata = {status: counts.get(status, 0) for status in ("sound", "mismatch", "not_applicable")}
+    if not metadata["mismatch"]:
+        return dg.AssetCheckResult(passed=True, metadata=metadata)
+    worst = found.filter(pl.col("status") == "mismatch").sort("p_value")
+    says = (
+        f"{metadata['mismatch']} of {found.height} experiments of the week got other traffic than planned; first: {worst['experiment_id'][0]} "
+        f"(p = {worst['p_value'][0]:.1e}). They give no randomized evidence."
+    )
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=says, metadata=metadata)
+
+
+def all_checks() -> list[dg.AssetChecksDefinition]:
+    """Every check of the code location."""
+    facts = [_fact_check(asset, name, says, rule) for asset, named in FACTS.items() for name, (says, rule) in named.items()]
+    learned = [_learned_check(asset, *about) for asset, about in LEARNED.items()]
+    return [*facts, *learned, sample_ratio]

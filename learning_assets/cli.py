@@ -1,0 +1,250 @@
+"""The command `learning-assets`: what a person does outside the Dagster UI.
+
+Commands print plain words and end with 0, or with 1 and the remedy. What does not belong here: anything that an asset or a job could do.
+"""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from learning_assets.platforms.source import Source
+    from learning_assets.settings import Settings
+    from learning_assets.store.store import Store
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Learn from what every ad achieved.", pretty_exceptions_enable=False
+)
+console = Console()
+if not console.is_terminal:
+    console = Console(width=150)  # a log or a pipe has no width of its own; tables are cut at less
+
+DEMO_ACCOUNTS, DEMO_DAYS = 8, 60
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Print what went wrong and what to do, without frames, and end with 1."""
+    from learning_assets.assets.permanent import PERMANENT
+    from learning_assets.automation.replay import ReplayError
+    from learning_assets.store.address import AddressError
+    from learning_assets.store.embedded import EmbeddedPostgresError
+
+    try:
+        yield
+    except ValidationError as error:
+        for one in error.errors():
+            name = "LEARNING_" + "_".join(str(part) for part in one["loc"]).upper()
+            console.print(f"[red]{name}:[/red] {one['msg']}", markup=True)
+        raise typer.Exit(1) from None
+    except (*PERMANENT, ReplayError, AddressError, EmbeddedPostgresError) as error:
+        console.print(f"[red]{type(error).__name__}:[/red] ", end="")
+        console.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def settings_now() -> "Settings":
+    """The settings of the environment."""
+    from learning_assets.settings import Settings
+
+    return Settings()
+
+
+def opened(settings: "Settings") -> "tuple[Store, Source]":
+    """The store and the source that the settings name."""
+    from learning_assets.build import open_store
+    from learning_assets.opening import open_identity, open_source
+
+    store = open_store(settings)
+    return store, open_source(settings, open_identity(settings))
+
+
+def instance_folder() -> Path:
+    """The folder of `dagster.yaml`: DAGSTER_HOME, the current folder, or that of the source tree."""
+    for folder in (os.environ.get("DAGSTER_HOME"), Path.cwd(), Path(__file__).parents[1]):
+        if folder and (Path(folder) / "dagster.yaml").exists():
+            return Path(folder).resolve()
+    raise ValueError("There is no dagster.yaml here. Run this in the project's folder, or set DAGSTER_HOME to it.")
+
+
+def dagster_instance() -> "DagsterInstance":
+    """Dagster's instance, as the UI uses it."""
+    from dagster import DagsterInstance
+
+    return DagsterInstance.from_config(str(instance_folder()))
+
+
+def run_replay(settings: "Settings", first: date | None, last: date | None) -> None:
+    """Learn a range of days with a progress bar."""
+    from learning_assets import clock
+    from learning_assets.automation.calendar import range_to_replay
+    from learning_assets.automation.replay import replay as learn
+    from learning_assets.build import build_definitions
+
+    logging.getLogger("dagster").setLevel(logging.CRITICAL)
+    store, source = opened(settings)
+    days = range_to_replay(store, source, first, last, clock.today(settings))
+    job = build_definitions(settings=settings, store=store, source=source).resolve_job_def("learning_cycle")
+    bar = Progress(
+        TextColumn("learning {task.fields[day]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    with dagster_instance() as instance, bar:
+        task = bar.add_task("learning", total=len(days), day=str(days[0]))
+        done = learn(job, instance, store, days, lambda day, n, _: bar.update(task, completed=n, day=str(day)))
+    console.print(f"Learned {len(done.days)} days in {done.seconds:.0f} s.")
+
+
+@app.command()
+def replay(
+    from_: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day; by default the source's first.")
+    ] = None,
+    to: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day; by default the newest that has ended.")
+    ] = None,
+) -> None:
+    """Learn days anew, oldest first; what was learned of later days is replaced too."""
+    with plain_errors():
+        run_replay(settings_now(), from_.date() if from_ else None, to.date() if to else None)
+        print_learned()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the tables of the database up to this version."""
+    import sqlalchemy as sa
+
+    from learning_assets.store import address, migrations
+
+    with plain_errors():
+        found = address.resolve(settings_now())
+        found.ensure_dagster_database()
+        migrations.migrate(sa.create_engine(found.learning()))
+        console.print(f"{found} is at revision {migrations.head()}.", markup=False)
+
+
+@app.command()
+def accounts() -> None:
+    """The accounts, their owners and what they consented to."""
+    from learning_assets.store.walls import PIPELINE
+
+    with plain_errors():
+        store, _ = opened(settings_now())
+        table = Table("account", "owner", "currency", "time zone", "pooled learning", title="Accounts" + simulated(store))
+        for row in store.accounts(PIPELINE).iter_rows(named=True):
+            table.add_row(row["account_id"], row["owner"], row["currency"], row["timezone"], "yes" if row["consents"] else "no")
+        console.print(table)
+
+
+@app.command()
+def demo() -> None:
+    """Learn weeks of the simulated market and print what was learned; nothing is served."""
+    with plain_errors():
+        learn_first_weeks(settings_now())
+        print_learned()
+
+
+@app.command()
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the UI; the next free one is taken.")] = 3000,
+    host: Annotated[
+        str, typer.Option(help="Address that the UI listens on. It has no login: keep it on loopback.")
+    ] = "127.0.0.1",
+) -> None:
+    """Learn weeks of history if nothing was learned yet, then serve the Dagster UI."""
+    with plain_errors():
+        began = time.monotonic()
+        learn_first_weeks(settings_now())
+        print_learned()
+        port = free_port(host, port)
+        console.print(
+            f"\nReady after {time.monotonic() - began:.0f} s. The Dagster UI is starting: [bold]http://{host}:{port}[/bold]"
+        )
+        console.print("Look at Assets, View lineage; stop with Ctrl-C.\n")
+        command = [sys.executable, "-m", "dagster", "dev", "-h", host, "-p", str(port)]
+        code = subprocess.call(command, cwd=instance_folder())
+        raise typer.Exit(0 if code in (0, -2, 130) else code)
+
+
+def learn_first_weeks(settings: "Settings") -> None:
+    """Learn the weeks before today, unless the store has learned something already."""
+    from learning_assets import clock
+    from learning_assets.automation.calendar import last_learned
+    from learning_assets.store import identity
+
+    if settings.source == "sandbox" and identity.read(settings.home.resolve()) is None:
+        os.environ.setdefault("LEARNING_SANDBOX_ACCOUNTS", str(DEMO_ACCOUNTS))
+        settings = settings_now()
+    store, source = opened(settings)
+    if last_learned(store) is not None:
+        return
+    first = source.last_day(clock.today(settings)) - timedelta(days=DEMO_DAYS - 1) if settings.source == "sandbox" else None
+    run_replay(settings, first, None)
+
+
+def free_port(host: str, port: int) -> int:
+    """The first port from `port` on that nobody listens on."""
+    for candidate in range(port, port + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, candidate))
+            except OSError:
+                continue
+            return candidate
+    raise ValueError(f"No port from {port} to {port + 99} is free on {host}. Choose another with --port.")
+
+
+def simulated(store: "Store") -> str:
+    """What is added to titles where every figure comes from the simulated market."""
+    return " (simulated)" if store.identity.kind == "sandbox" else ""
+
+
+def print_learned() -> None:
+    """What was learned, as tables: patterns, models, accuracy against the noise floor, growth."""
+    from learning_assets.summary import summary
+
+    store, _ = opened(settings_now())
+    for table in summary(store):
+        console.print()
+        console.print(table)
+
+
+@app.command()
+def doctor() -> None:
+    """What is set, what is reachable, and what to do about what is not."""
+    from learning_assets.doctor import examine
+
+    table = Table("", "what", "found", "what to do", title="learning_assets")
+    sound = True
+    for finding in examine():
+        sound &= finding.sound
+        table.add_row("[green]ok[/green]" if finding.sound else "[red]no[/red]", finding.what, finding.found, finding.remedy)
+    console.print(table)
+    if not sound:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,5 @@
+"""The code location."""
+
+from learning_assets.build import build_definitions
+
+defs = build_definitions()

@@ -1,0 +1,99 @@
+"""What is set, what is reachable and what to do about what is not; examines without changing anything but starting what is embedded."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from learning_assets.settings import Settings
+from learning_assets.store.address import AddressError
+from learning_assets.store.embedded import EmbeddedPostgresError
+from learning_assets.store.identity import IdentityError
+from learning_assets.store.migrations import MigrationError
+from learning_assets.store.tables import TableError
+
+FAILURES = (AddressError, EmbeddedPostgresError, IdentityError, MigrationError, TableError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was examined; `remedy` is empty where nothing is to be done."""
+
+    sound: bool
+    what: str
+    found: str
+    remedy: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Settings, home, database, store, source and what was learned, in the order in which they rest on each other."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for one in error.errors():
+            name = "LEARNING_" + "_".join(str(part) for part in one["loc"]).upper()
+            yield Finding(False, "settings", f"{name}: {one['msg']}", "Correct or unset it.")
+        return
+    given = sorted(name for name in os.environ if name.startswith("LEARNING_"))
+    yield Finding(True, "settings", ", ".join(given) if given else "all defaults")
+    home = settings.home.resolve()
+    writable = os.access(home if home.exists() else home.parent, os.W_OK)
+    yield Finding(writable, "home", str(home), "" if writable else "Set LEARNING_HOME to a folder that can be written.")
+    if not writable:
+        return
+    yield from _database(settings)
+    yield from _store(settings)
+    slack = settings.automation.slack_token is not None
+    yield Finding(
+        True,
+        "alerts",
+        f"Slack, {settings.automation.slack_channel}" if slack else "the log",
+        "" if slack else "For Slack: LEARNING_AUTOMATION_SLACK_TOKEN",
+    )
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    from learning_assets.store import address
+
+    try:
+        found = address.resolve(settings)
+        found.verify()
+        yield Finding(True, "database", str(found))
+        if found.embedded is not None:
+            status = found.embedded.status()
+            yield Finding(status.running, "embedded Postgres", f"{status.version}, data in {status.data}, log {status.log}")
+    except FAILURES as error:
+        yield Finding(False, "database", str(error), "See what is found.")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    from learning_assets import clock
+    from learning_assets.automation.calendar import days_to_learn, last_learned
+    from learning_assets.build import open_store
+    from learning_assets.opening import open_identity, open_source
+    from learning_assets.platforms.source import SourceError
+    from learning_assets.store.walls import PIPELINE
+
+    try:
+        identity = open_identity(settings)
+        yield Finding(True, "store", f"of kind '{identity.kind}', partitions from {identity.start_day}")
+        source = open_source(settings, identity)
+        today = clock.today(settings)
+        yield Finding(
+            True, "source", f"{settings.source}: {source.accounts().height} accounts, newest ended day {source.last_day(today)}"
+        )
+        store = open_store(settings)
+        yield Finding(True, "accounts", f"{store.accounts(PIPELINE).height} known, {len(store.pools())} pools of learning")
+        done, missing = last_learned(store), days_to_learn(store, source, today)
+        if done is None:
+            yield Finding(True, "learned", "nothing yet", "learning-assets replay")
+        else:
+            remedy = (
+                f"{len(missing)} days are to be learned: the schedules do it, or learning-assets replay --from {missing[0]}"
+                if missing
+                else ""
+            )
+            yield Finding(True, "learned", f"up to {done}", remedy)
+    except (*FAILURES, SourceError) as error:
+        yield Finding(False, "store", str(error), "See what is found.")

@@ -1,0 +1,400 @@
+"""The CTR model: XGBoost over what is known of an ad before it is served.
+
+What belongs here: the features of an ad-day, their encoding, training, prediction, and the model's files.
+What does not: estimates from counts alone (`baselines`), features of creatives (`dna`), the text model, and whether a new model
+may replace the old one (`champion`).
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from learning_assets.learning import baselines
+from learning_assets.settings import Models
+
+if TYPE_CHECKING:
+    import xgboost as xgb
+
+VERSION = "1"
+"""Changes when the same facts would give another model."""
+
+Kind = Literal["number", "category", "labels"]
+
+_KEYS = ["date", "account_id", "ad_id"]
+_CONTEXT = ["audience", "template", "cta"]
+_COUNTS = ["impressions", "link_clicks"]
+_COMPUTED = ["weekday", "age_days", "account_log_rate", "own_log_rate", "own_weight"]
+_RISING = {"own_log_rate", "account_log_rate", "text_score"}
+"""Features with which the expected CTR can only rise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input column and how it becomes numbers.
+
+    `number` (booleans too) stays as it is; `category` is one of `levels`; `labels` holds several of `levels` at once and
+    becomes one column each. A level that training did not see is missing, and so is NULL.
+    """
+
+    name: str
+    kind: Kind
+    levels: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the matrix columns that it fills."""
+        return [f"{self.name}={level}" for level in self.levels] if self.kind == "labels" else [self.name]
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """Whether facts suffice for training; `ads` counts those with enough impressions."""
+
+    ready: bool
+    ads: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a model is and what it saw; stored beside it as JSON."""
+
+    version: str
+    features: tuple[Feature, ...]
+    schema_hash: str
+    parameters: Mapping[str, float | int | str]
+    rounds: int
+    first_day: date
+    last_day: date
+    rows: int
+    ads: int
+    impressions: int
+    clicks: int
+    xgboost: str
+
+
+def readiness(facts: pl.DataFrame, settings: Models) -> Readiness:
+    """Whether enough ads have enough impressions to train on: `settings.min_ads` with `settings.min_impressions` each.
+
+    `facts`: rows with `account_id`, `ad_id`, `impressions`, `link_clicks`; NULL counts are unknown and do not count.
+    """
+    known = facts.drop_nulls(_COUNTS)
+    ads = known.group_by("account_id", "ad_id").agg(pl.col("impressions").sum())
+    enough = ads.filter(pl.col("impressions") >= settings.min_impressions).height
+    if enough < settings.min_ads:
+        reason = f"{enough} ads have at least {settings.min_impressions} impressions; {settings.min_ads} are needed to train."
+        return Readiness(False, enough, reason)
+    if not known["link_clicks"].sum():
+        return Readiness(False, enough, f"{enough} ads have enough impressions, but none of them was clicked.")
+    return Readiness(True, enough, f"{enough} ads have at least {settings.min_impressions} impressions.")
+
+
+def thin(facts: pl.DataFrame, max_rows: int) -> pl.DataFrame:
+    """At most about `max_rows` ad-days, the same ones every time: every k-th day of each ad, shifted from ad to ad.
+
+    Days are left out rather than ads, because an ad's days share its creative, and more ads teach more than more days of
+    the same ads. k is the smallest whole number that brings the rows to `max_rows` on average; with k = 1 nothing is left out.
+    The history of the kept days is to be taken from all facts.
+    """
+    if max_rows < 1:
+        raise ValueError(f"max_rows is {max_rows}; at least one row is needed")
+    step = -(-facts.height // max_rows)
+    if step <= 1:
+        return facts
+    day = pl.col("date").rank("dense")
+    ad = pl.struct("account_id", "ad_id").rank("dense")
+    return facts.filter((day + ad) % step == 0)
+
+
+def features(ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models) -> pl.DataFrame:
+    """What is known of each ad-day before it is served.
+
+    Parameters
+    ----------
+    ad_days : rows with `date`, `account_id`, `ad_id`, `creative_id`, `audience`, `template`, `cta`: past ad-days for training,
+        with `impressions` and `link_clicks`, which are handed through as labels; or the ads that are live on a day to predict.
+    facts : one row per ad and day with `date`, `account_id`, `ad_id`, `impressions`, `link_clicks`. Only rows dated before an
+        ad-day enter its features.
+    creatives : one row per (`account_id`, `creative_id`); every other column is a feature: numbers, booleans, strings
+        (categories) and lists of strings (labels that hold together). NULL is missing. An ad-day whose creative is not
+        there has these features missing. A creative's `audience`, `template` or `cta` stands in where the ad-day's is NULL.
+    settings : `history_decay`.
+
+    Returns
+    -------
+    The rows of `ad_days` in their order: keys, the counts where given, and the features: the creative's columns; `audience`,
+    `template`, `cta`; `weekday` (1 Monday to 7); `age_days`, days since the ad's first fact, 0 for a new ad and NULL where that
+    is the first day of all facts, so that the ad may be older; `account_log_rate` and `own_log_rate`, logs of the smoothed CTR
+    of account and ad (`baselines.history`); `own_weight`, the share of the ad's own past in the latter, 0 to 1.
+
+    Raises
+    ------
+    ValueError : a missing column, a NULL key, a negative count (from `baselines.history`), a creative that appears twice, or
+        a creative's column with the name of another feature.
+    """
+    keys = ["account_id", "creative_id"]
+    missing = sorted({"creative_id", *_CONTEXT} - set(ad_days.columns))
+    if missing:
+        raise ValueError(f"ad_days: no column {', '.join(map(repr, missing))}; it has {', '.join(ad_days.columns)}")
+    taken = sorted({*_KEYS, *_COUNTS, *_COMPUTED} & set(creatives.columns) - set(keys))
+    if taken:
+        raise ValueError(f"creatives: column {', '.join(map(repr, taken))} is computed here; leave it out or rename it")
+    twice = creatives.filter(pl.struct(keys).is_duplicated()).select(keys)
+    if twice.height:
+        raise ValueError(f"creatives: {twice.row(0, named=True)} appears more than once; give one row per creative")
+
+    known = facts.drop_nulls(_COUNTS)
+    start = known.select(pl.col("date").min().alias("start"))
+    born = known.group_by("account_id", "ad_id").agg(born=pl.col("date").min())
+    age = (pl.col("date") - pl.col("born")).dt.total_days().clip(lower_bound=0).fill_null(0)
+    may_be_older = (pl.col("date") <= pl.col("start")) | (pl.col("born") == pl.col("start")).fill_null(False)
+    counts = [name for name in _COUNTS if name in ad_days.columns]
+    context = (
+        baselines.history(known, ad_days.select(*_KEYS, "creative_id", *_CONTEXT, *counts), settings.history_decay)
+        .join(born, on=["account_id", "ad_id"], how="left", maintain_order="left")
+        .join(start, how="cross", maintain_order="left")
+        .select(
+            *_KEYS,
+            "creative_id",
+            *counts,
+            pl.col(_CONTEXT).cast(pl.String),
+            pl.col("date").dt.weekday().alias("weekday"),
+            pl.when(~may_be_older).then(age).cast(pl.Float32).alias("age_days"),
+            pl.col("account_rate").log().cast(pl.Float32).alias("account_log_rate"),
+            pl.col("own_rate").log().cast(pl.Float32).alias("own_log_rate"),
+            pl.col("own_weight").cast(pl.Float32),
+        )
+    )
+    shared = [name for name in _CONTEXT if name in creatives.columns]
+    stand_ins = creatives.with_columns(pl.col(shared).cast(pl.String)).rename({name: f"creative:{name}" for name in shared})
+    return (
+        context.join(stand_ins, on=keys, how="left", maintain_order="left")
+        .with_columns(pl.coalesce(name, f"creative:{name}") for name in shared)
+        .drop("creative_id", *(f"creative:{name}" for name in shared))
+    )
+
+
+def schema_hash(described: tuple[Feature, ...]) -> str:
+    """Hash of the features' names and kinds, in order, 16 hex digits. New levels of a category leave it as it is."""
+    text = "\n".join(f"{feature.name}:{feature.kind}" for feature in described)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _describe(frame: pl.DataFrame, max_levels: int) -> tuple[Feature, ...]:
+    """Features of a training frame in the order of their names; the levels are those with most rows, sorted by name."""
+    described: list[Feature] = []
+    for name in sorted(set(frame.columns) - {*_KEYS, *_COUNTS}):
+        dtype = frame.schema[name]
+        if dtype.is_numeric() or dtype == pl.Boolean:
+            described.append(Feature(name, "number"))
+            continue
+        kind: Kind
+        if dtype == pl.List(pl.String):
+            kind, values = "labels", frame[name].explode()
+        elif dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
+            kind, values = "category", frame[name].cast(pl.String)
+        else:
+            raise ValueError(
+                f"feature {name!r} is {dtype}; features are numbers, booleans, strings or lists of strings. "
+                "Leave the column out or turn it into one of these."
+            )
+        counts = values.drop_nulls().value_counts(name="rows").sort(["rows", name], descending=[True, False])
+        described.append(Feature(name, kind, tuple(sorted(counts[name].head(max_levels)))))
+    return tuple(described)
+
+
+def _matrix(frame: pl.DataFrame, described: tuple[Feature, ...]) -> NDArray[np.float32]:
+    """Rows × matrix columns; NaN is missing."""
+    missing = [feature.name for feature in described if feature.name not in frame.columns]
+    if missing:
+        raise ValueError(
+            f"no feature {', '.join(map(repr, missing))} in the frame, with which the model was trained; "
+            "predict with the features of the same version, or train again"
+        )
+    columns: list[pl.Expr] = []
+    for feature in described:
+        column = pl.col(feature.name)
+        if feature.kind == "number":
+            columns.append(column.cast(pl.Float32))
+        elif feature.kind == "category":
+            codes = pl.Series(range(len(feature.levels)), dtype=pl.Float32)
+            text = column.cast(pl.String)
+            levels = pl.Series(feature.levels, dtype=pl.String)
+            columns.append(text.replace_strict(levels, codes, default=None, return_dtype=pl.Float32).alias(feature.name))
+        else:
+            columns += [
+                column.list.contains(level).cast(pl.Float32).alias(name)
+                for level, name in zip(feature.levels, feature.columns, strict=True)
+            ]
+    matrix = np.empty((frame.height, len(columns)), np.float32)
+    for position, expression in enumerate(columns):
+        # Column by column: the whole frame of encoded features never stands beside the matrix.
+        matrix[:, position] = frame.select(expression).to_series().fill_null(np.nan).to_numpy()
+    return matrix
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CtrModel:
+    """A trained model: XGBoost's booster and the card that says what went into it."""
+
+    booster: "xgb.Booster"
+    card: Card
+
+    def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
+        """Expected CTR, between 0 and 1, of each row of a frame from `features`.
+
+        Raises ValueError where a feature is missing that the model was trained with; further columns do not matter.
+        """
+        import xgboost as xgb
+
+        if frame.is_empty():
+            return np.empty(0)
+        matrix = _matrix(frame, self.card.features)
+        data = xgb.DMatrix(matrix, feature_types=_types(self.card.features), enable_categorical=True, nthread=1)
+        return self.booster.predict(data).astype(np.float64)
+
+    def importance(self) -> pl.DataFrame:
+        """Share of each feature in the gain of all splits: columns `feature`, `gain` (0 to 1), largest first.
+
+        Gain says what the model uses, not what causes clicks. Features that are not used have 0.
+        """
+        gained = self.booster.get_score(importance_type="total_gain")
+        owners = [feature.name for feature in self.card.features for _ in feature.columns]
+        gain = dict.fromkeys((feature.name for feature in self.card.features), 0.0)
+        for column, value in gained.items():
+            gain[owners[int(column.removeprefix("f"))]] += float(np.sum(value))
+        total = sum(gain.values()) or 1.0
+        frame = pl.DataFrame({"feature": list(gain), "gain": [value / total for value in gain.values()]})
+        return frame.sort(["gain", "feature"], descending=[True, False])
+
+    def save(self, folder: Path) -> None:
+        """Write `model.ubj` and `card.json` into `folder`, which is made if need be."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.ubj").write_bytes(self.to_bytes())
+        card = asdict(self.card) | {"first_day": self.card.first_day.isoformat(), "last_day": self.card.last_day.isoformat()}
+        (folder / "card.json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+    def to_bytes(self) -> bytes:
+        """The booster in XGBoost's UBJ; equal for equal training rows and settings."""
+        return bytes(self.booster.save_raw("ubj"))
+
+    @classmethod
+    def load(cls, folder: Path) -> "CtrModel":
+        """Read what `save` wrote.
+
+        Raises FileNotFoundError where a file is missing, and ValueError where card and model do not belong together.
+        """
+        import xgboost as xgb
+
+        card: dict[str, Any] = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        described = tuple(Feature(row["name"], row["kind"], tuple(row["levels"])) for row in card["features"])
+        booster = xgb.Booster({"nthread": 1}, model_file=bytearray((folder / "model.ubj").read_bytes()))
+        width = len(_types(described))
+        if schema_hash(described) != card["schema_hash"] or booster.num_features() != width:
+            raise ValueError(
+                f"{folder}: card.json describes {width} columns with schema {schema_hash(described)}, model.ubj has "
+                f"{booster.num_features()} with schema {card['schema_hash']}; the files do not belong together. Train again."
+            )
+        card["features"] = described
+        for name in ("first_day", "last_day"):
+            card[name] = date.fromisoformat(card[name])
+        return cls(booster, Card(**card))
+
+
+def train(
+    frame: pl.DataFrame,
+    settings: Models,
+    *,
+    max_rows: int = 500_000,
+    max_levels: int = 64,
+    min_child_clicks: float = 20.0,
+    l2: float = 10.0,
+    threads: int = 1,
+) -> CtrModel:
+    """Train on ad-days: label clicks / impressions, weight impressions, logistic loss.
+
+    One row per ad-day gives the same likelihood as one row per impression. The order of the rows does not matter, and equal
+    rows give equal bytes. (He et al., Practical lessons from predicting clicks on ads at Facebook, ADKDD 2014; Chen & Guestrin,
+    XGBoost, KDD 2016.)
+
+    Parameters
+    ----------
+    frame : from `features`, with `impressions` and `link_clicks`; rows without impressions or with unknown counts are left out.
+    settings : `trees`, `max_depth`, `learning_rate`, `seed`.
+    max_rows : ad-days to train on, at most about; `thin` chooses them.
+    max_levels : levels of a categorical feature or of labels, the most frequent ones; others are missing.
+    min_child_clicks : expected clicks below which no leaf is made.
+    l2 : ridge penalty of a leaf, in expected clicks that speak for no change.
+    threads : threads of XGBoost. One is deterministic everywhere and not slower where other work shares the cores.
+
+    Raises
+    ------
+    ValueError : no rows, no clicks, only clicks, a row with more clicks than impressions, or a feature of an unknown type.
+    """
+    import xgboost as xgb
+
+    lacking = [name for name in (*_KEYS, *_COUNTS) if name not in frame.columns]
+    if lacking:
+        raise ValueError(f"no column {', '.join(map(repr, lacking))} in the training frame; `features` hands them through")
+    rows = frame.drop_nulls(_COUNTS).filter(pl.col("impressions") > 0)
+    wrong = rows.filter(~pl.col("link_clicks").is_between(0, pl.col("impressions")))
+    if wrong.height:
+        raise ValueError(f"link_clicks outside 0 to impressions: {wrong.row(0, named=True)}; see the checks of the actuals")
+    rows = thin(rows, max_rows).sort(_KEYS)
+    clicks, impressions = (rows[name].to_numpy().astype(np.float64) for name in ("link_clicks", "impressions"))
+    mean = float(clicks.sum() / impressions.sum()) if rows.height else 0.0
+    if not 0 < mean < 1:
+        raise ValueError(f"{rows.height} ad-days with {clicks.sum():.0f} clicks teach no model; check `readiness` before")
+
+    described = _describe(rows, max_levels)
+    types = _types(described)
+    rising = tuple(int(feature.name in _RISING) for feature in described for _ in feature.columns)
+    parameters: dict[str, Any] = {
+        "objective": "binary:logistic",
+        "tree_method": "hist",
+        "max_depth": settings.max_depth,
+        "learning_rate": settings.learning_rate,
+        "min_child_weight": min_child_clicks,
+        "lambda": l2,
+        "base_score": mean,
+        "seed": settings.seed,
+    }
+    data = xgb.QuantileDMatrix(
+        _matrix(rows, described),
+        label=clicks / impressions,
+        weight=impressions,
+        feature_types=types,
+        enable_categorical=True,
+        nthread=threads,
+    )
+    booster = xgb.train(
+        parameters | {"monotone_constraints": rising, "nthread": threads, "verbosity": 1}, data, num_boost_round=settings.trees
+    )
+    card = Card(
+        version=VERSION,
+        features=described,
+        schema_hash=schema_hash(described),
+        parameters=parameters,
+        rounds=settings.trees,
+        first_day=rows["date"][0],
+        last_day=rows["date"][-1],
+        rows=rows.height,
+        ads=rows.select("account_id", "ad_id").n_unique(),
+        impressions=int(impressions.sum()),
+        clicks=int(clicks.sum()),
+        xgboost=xgb.__version__,
+    )
+    return CtrModel(booster, card)
+
+
+def _types(described: tuple[Feature, ...]) -> list[str]:
+    """XGBoost's types of the matrix columns: `c` categorical, `q` a quantity."""
+    return ["c" if feature.kind == "category" else "q" for feature in described for _ in feature.columns]

@@ -1,0 +1,100 @@
+"""Were the arms of an experiment served as planned?
+
+What belongs here: checks of the design of an experiment. What does not: who won it, and what its arms teach about
+creative choices.
+"""
+
+import numpy as np
+import polars as pl
+
+SAMPLE_RATIO = pl.Schema(
+    {
+        "account_id": pl.String,
+        "experiment_id": pl.String,
+        "arms": pl.UInt32,
+        "impressions": pl.Int64,
+        "p_value": pl.Float64,
+        "status": pl.String,
+    }
+)
+"""One row per experiment. `p_value` is NULL where nothing can be judged."""
+
+
+def sample_ratio(arms: pl.DataFrame | pl.LazyFrame, threshold: float) -> pl.DataFrame:
+    """Compare the impressions of every experiment's arms with the planned shares (sample-ratio mismatch).
+
+    Pearson's chi-square against the planned shares; when traffic was split as planned, the chance of a `mismatch` is
+    `threshold`. An experiment whose assignment is broken gives wrong effects whatever the analysis (Fabijan et al., KDD
+    2019).
+
+    Parameters
+    ----------
+    arms : one row per arm with account_id, experiment_id, ad_id, impressions (count) and planned_share (0 to 1, NULL
+        where none was planned). Rows without experiment_id are ignored. An arm that got no traffic must be present with
+        0 impressions. Shares count relative to their sum over the experiment's arms.
+    threshold : p-value below which the split is called a mismatch, 0 to 1.
+
+    Returns
+    -------
+    Frame with schema `SAMPLE_RATIO`, sorted by account and experiment. `status` is `sound`, `mismatch`, or
+    `not_applicable` (an arm without planned share or impressions, a single arm, or no impressions at all).
+
+    Raises
+    ------
+    ValueError : an arm stands in several rows, or has negative impressions or a negative share.
+    """
+    from scipy import special  # pyright: ignore[reportMissingTypeStubs]
+
+    key = ["account_id", "experiment_id"]
+    rows = (
+        arms.lazy()
+        .filter(pl.col("experiment_id").is_not_null())
+        .select(*key, "ad_id", "impressions", "planned_share")
+        .collect()
+    )
+    _refuse(rows, rows.select(*key, "ad_id").is_duplicated(), "stands in several rows; sum them into one row per arm")
+    _refuse(rows, rows["impressions"] < 0, "has negative impressions; correct the source")
+    _refuse(rows, rows["planned_share"] < 0, "has a negative planned_share; give 0 to 1, or NULL where none was planned")
+
+    shown, share = pl.col("impressions"), pl.col("planned_share")
+    expected = shown.sum().over(key) * share / share.sum().over(key)
+    # An arm that was planned to get nothing adds nothing while it gets nothing, and is impossible once it is shown.
+    term = (
+        pl.when(expected == 0)
+        .then(pl.when(shown == 0).then(0.0).otherwise(float("inf")))
+        .otherwise((shown - expected) ** 2 / expected)
+    )
+    known = (shown.is_not_null() & share.is_not_null()).all() & (pl.len() > 1) & (shown.sum() > 0) & (share.sum() > 0)
+    judged = (
+        rows.with_columns(term=term)
+        .group_by(key)
+        .agg(
+            arms=pl.len(),
+            impressions=shown.sum(),
+            chi_square=pl.when(known).then(pl.col("term").sum()),
+        )
+        .sort(key)
+    )
+    freedom = judged["arms"].to_numpy().astype(np.float64) - 1
+    p_value = special.chdtrc(freedom, judged["chi_square"].to_numpy())
+    return judged.with_columns(p_value=pl.Series(p_value, dtype=pl.Float64).fill_nan(None)).select(
+        *key,
+        "arms",
+        "impressions",
+        "p_value",
+        status=pl.when(pl.col("p_value").is_null())
+        .then(pl.lit("not_applicable"))
+        .when(pl.col("p_value") < threshold)
+        .then(pl.lit("mismatch"))
+        .otherwise(pl.lit("sound")),
+    )
+
+
+def _refuse(rows: pl.DataFrame, wrong: pl.Series, what: str) -> None:
+    bad = rows.filter(wrong)
+    if bad.height:
+        arm = bad.row(0, named=True)
+        raise ValueError(
+            f"Arm {arm['ad_id']!r} of experiment {arm['experiment_id']!r} (account {arm['account_id']!r}) {what}. "
+            f"Rows concerned: {bad.height}."
+        )

@@ -1,0 +1,182 @@
+"""The whole CTR model as it is trained, kept and used: the text model's score as a feature of the trees, and the contest for the pointer.
+
+What belongs here: putting text model, trees, baselines and gate together. What does not: how each of them works (`text_model`, `ctr_model`,
+`baselines`, `champion`), when to train (`triggers`) and where models are kept.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from learning_assets.learning import baselines, champion, ctr_model, dna, text_model
+from learning_assets.learning.champion import Verdict
+from learning_assets.learning.ctr_model import CtrModel
+from learning_assets.learning.text_model import NotEnoughText, TextModel
+from learning_assets.settings import Models
+
+VERSION = f"1+{ctr_model.VERSION}+{text_model.VERSION}"
+
+_CREATIVE = ["account_id", "creative_id"]
+_SCORES = pl.Schema({"account_id": pl.String, "creative_id": pl.String, "text_score": pl.Float64})
+
+
+@dataclass(frozen=True, slots=True)
+class ClickModel:
+    """A trained CTR model.
+
+    Attributes
+    ----------
+    trees : XGBoost and its card.
+    text : the text model, or None where the texts taught nothing.
+    text_note : why `text` is None, or how well it did out of fold.
+    scores : one row per creative that the text model was fitted on: its score by a model that had not seen it.
+    """
+
+    trees: CtrModel
+    text: TextModel | None
+    text_note: str
+    scores: pl.DataFrame
+
+    @property
+    def trained_until(self) -> date:
+        """The newest day that it saw."""
+        return self.trees.card.last_day
+
+    def predict(
+        self, ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models
+    ) -> NDArray[np.float64]:
+        """Expected CTR of each ad-day, shape (n,), 0 to 1; arguments as for `train`, and only facts before an ad-day are used."""
+        described = _described(creatives, self._scored(creatives))
+        return self.trees.predict(ctr_model.features(ad_days, facts, described, settings))
+
+    def _scored(self, creatives: pl.DataFrame) -> pl.DataFrame:
+        """Text scores of the creatives: those of the fit by a model that had not seen them, others by the model itself."""
+        if self.text is None:
+            return creatives.select(*_CREATIVE, text_score=pl.lit(None, pl.Float64))
+        new = creatives.join(self.scores, on=_CREATIVE, how="anti")
+        fresh = new.select(*_CREATIVE, pl.Series("text_score", self.text.score(new["text"].to_list())).fill_nan(None))
+        return pl.concat([self.scores, fresh])
+
+    @property
+    def fingerprint(self) -> str:
+        """Eight hex digits that differ where the trees do."""
+        return hashlib.sha256(self.trees.to_bytes()).hexdigest()[:8]
+
+    def card(self) -> dict[str, Any]:
+        """What the model is and what it uses, for people and for the registry; no ids, texts or rows."""
+        card = self.trees.card
+        return {
+            "version": VERSION,
+            "parameters": dict(card.parameters) | {"rounds": card.rounds},
+            "features": [feature.name for feature in card.features],
+            "importance": [[name, gain] for name, gain in self.trees.importance().iter_rows()],
+            "rows": card.rows,
+            "ads": card.ads,
+            "impressions": card.impressions,
+            "clicks": card.clicks,
+            "text": self.text_note,
+            "xgboost": card.xgboost,
+        }
+
+    def save(self, folder: Path) -> None:
+        """Write the model's files into an existing folder; no pickles."""
+        self.trees.save(folder)
+        (folder / "text.json").write_text(json.dumps({"note": self.text_note}))
+        self.scores.write_parquet(folder / "text_scores.parquet")
+        if self.text is not None:
+            self.text.save(folder / "text.npz")
+
+    @classmethod
+    def load(cls, folder: Path) -> "ClickModel":
+        """Read what `save` wrote; ValueError or FileNotFoundError where it cannot be used."""
+        text = text_model.load(folder / "text.npz") if (folder / "text.npz").exists() else None
+        note = json.loads((folder / "text.json").read_text())["note"]
+        return cls(CtrModel.load(folder), text, str(note), pl.read_parquet(folder / "text_scores.parquet"))
+
+
+def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_owners: int) -> ClickModel:
+    """Train on all facts given.
+
+    Parameters
+    ----------
+    facts : one row per ad and day: `date`, `owner`, `account_id`, `ad_id`, `creative_id`, `experiment_id` (where arms were random),
+        `audience`, `template`, `cta`, `impressions`, `link_clicks`.
+    creatives : one row per creative: `account_id`, `creative_id`, `text` and the columns of `dna.DNA`.
+    settings : parameters of the trees; `history_decay`.
+    min_owners : over several owners, n-grams of fewer owners carry no weight.
+
+    Raises
+    ------
+    ValueError : the facts teach nothing; check `ctr_model.readiness` before.
+    """
+    arms = _arms(facts, creatives)
+    try:
+        text, found = text_model.fit(arms, min_owners=min_owners), text_model.out_of_fold(arms, min_owners=min_owners)
+        note = f"out-of-fold correlation with log CTR inside groups: {text.correlation:.3f}, from {text.texts} texts"
+        scores = (
+            arms.with_columns(text_score=pl.Series(found).fill_nan(None))
+            .group_by(_CREATIVE)
+            .agg(pl.col("text_score").mean())
+            .sort(_CREATIVE)
+            .match_to_schema(_SCORES)
+        )
+    except NotEnoughText as reason:
+        text, note, scores = None, str(reason), _SCORES.to_frame()
+    described = _described(creatives, scores)
+    frame = ctr_model.features(facts, facts, described, settings)
+    return ClickModel(ctr_model.train(frame, settings), text, note, scores)
+
+
+def contest(
+    incumbent: ClickModel | None,
+    challenger: ClickModel,
+    facts: pl.DataFrame,
+    creatives: pl.DataFrame,
+    settings: Models,
+) -> Verdict:
+    """Compare challenger, champion and the accounts' empirical-Bayes means on the days that neither model saw.
+
+    `facts` and `creatives` as for `train`, up to and including the hold-out; each ad-day is predicted from facts before it.
+    """
+    seen = max(model.trained_until for model in (incumbent, challenger) if model is not None)
+    holdout = facts.filter((pl.col("date") > seen) & (pl.col("impressions") > 0)).drop_nulls(["impressions", "link_clicks"])
+    rates = baselines.history(facts, holdout, settings.history_decay)
+    rows = holdout.select("account_id", "ad_id", "link_clicks", "impressions").with_columns(
+        challenger=pl.Series(challenger.predict(holdout, facts, creatives, settings), dtype=pl.Float64),
+        baseline=rates["account_rate"],
+    )
+    if incumbent is not None:
+        rows = rows.with_columns(champion=pl.Series(incumbent.predict(holdout, facts, creatives, settings), dtype=pl.Float64))
+    return champion.contest(rows, "champion" if incumbent is not None else None, "challenger", "baseline", settings)
+
+
+def facts_version(facts: pl.DataFrame) -> str:
+    """Sixteen hex digits that differ where the facts do: which actuals a model saw."""
+    counts = facts.select("date", "account_id", "ad_id", "impressions", "link_clicks").sort("date", "account_id", "ad_id")
+    return hashlib.sha256(counts.write_csv().encode()).hexdigest()[:16]
+
+
+def _arms(facts: pl.DataFrame, creatives: pl.DataFrame) -> pl.DataFrame:
+    """Creatives with their counts, grouped by experiment where arms were random, by account elsewhere."""
+    return (
+        facts.with_columns(
+            group=pl.coalesce(pl.format("experiment {}", "experiment_id"), pl.format("account {}", "account_id"))
+        )
+        .group_by("owner", "group", *_CREATIVE)
+        .agg(pl.col("impressions").sum(), pl.col("link_clicks").sum())
+        .join(creatives.select(*_CREATIVE, "text"), on=_CREATIVE, how="inner")
+        .sort("owner", "group", *_CREATIVE)
+    )
+
+
+def _described(creatives: pl.DataFrame, scores: pl.DataFrame) -> pl.DataFrame:
+    """The creatives' features: DNA but what an ad-day itself says, hook types, and the text score."""
+    own = [name for name in dna.FEATURES if name not in ("cta", "template")]
+    return creatives.select(*_CREATIVE, "hook_types", *own).join(scores, on=_CREATIVE, how="left")

@@ -1,0 +1,61 @@
+"""Opening a home: its identity, its source of actuals and its store, put together from the settings."""
+
+from datetime import date, timedelta
+
+from learning_assets import clock
+from learning_assets.platforms.source import Source
+from learning_assets.settings import Settings
+from learning_assets.store import identity as identities
+from learning_assets.store.identity import Identity, IdentityError
+
+
+def open_identity(settings: Settings) -> Identity:
+    """What the store in the settings' home was created as; created now where there is none.
+
+    Raises
+    ------
+    IdentityError : the store belongs to another kind of source or to another market than the settings ask for.
+    """
+    home = settings.home.resolve()
+    found = identities.read(home)
+    if found is None:
+        today = clock.today(settings)
+        market = _market(settings, today)
+        first = settings.start_day or _first_day(settings, market) or today - timedelta(days=settings.start_days)
+        found = identities.create(home, settings.source_kind, first, clock.now(settings), market)
+    identities.require(found, home, settings.source_kind)
+    for name in settings.sandbox.model_fields_set if found.kind == "sandbox" else ():
+        asked = getattr(settings.sandbox, name)
+        if asked != found.market[name]:
+            raise IdentityError(
+                f"The simulated market in {home} was made with {name}={found.market[name]}, but LEARNING_SANDBOX_{name.upper()}={asked}. "
+                "Unset it, or set another LEARNING_HOME."
+            )
+    return found
+
+
+def open_source(settings: Settings, identity: Identity) -> Source:
+    """The source of actuals that the settings name."""
+    return _source(settings, dict(identity.market))
+
+
+def _market(settings: Settings, today: date) -> dict[str, int | str]:
+    if settings.source != "sandbox":
+        return {}
+    return {"epoch": today.isoformat(), **settings.sandbox.model_dump()}
+
+
+def _first_day(settings: Settings, market: dict[str, int | str]) -> date | None:
+    """An archive begins where its facts do; a live source begins `start_days` before the store."""
+    return _source(settings, market).first_day() if settings.source == "archive" else None
+
+
+def _source(settings: Settings, market: dict[str, int | str]) -> Source:
+    if settings.source == "archive":
+        from learning_assets.platforms.archive import ArchiveSource
+
+        return ArchiveSource(settings.archive)
+    from learning_assets.platforms.sandbox import SandboxSource
+
+    epoch = date.fromisoformat(str(market["epoch"]))
+    return SandboxSource(settings.sandbox.model_copy(update={k: v for k, v in market.items() if k != "epoch"}), epoch)

@@ -1,0 +1,234 @@
+"""The tables: what is learned, every ledger, and who owns what. Columns and keys; how they are read and written is in `tables`.
+
+Rates are fractions, lifts are differences of natural logarithms, money is in micros of the account's currency, days are local dates,
+moments are UTC. `as_of` is the newest day whose facts a row may rest on. `owner` is NULL where a row was fitted over several owners.
+"""
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql as pg
+
+from learning_assets.learning.accuracy import MEASURES
+from learning_assets.learning.dna import DNA
+from learning_assets.learning.growth import GROWTH
+from learning_assets.learning.lift import FOUND, STATE
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_TEXT, _DAY, _BOOL, _INT, _REAL = sa.Text, sa.Date, sa.Boolean, sa.BigInteger, sa.Double
+
+
+def _column(name: str, kind: type[sa.types.TypeEngine[object]], *, required: bool = False) -> "sa.Column[object]":
+    return sa.Column(name, kind, nullable=not required)
+
+
+_KINDS: dict[pl.DataType, "sa.types.TypeEngine[object] | type[sa.types.TypeEngine[object]]"] = {
+    pl.String(): sa.Text,
+    pl.Date(): sa.Date,
+    pl.Boolean(): sa.Boolean,
+    pl.Int32(): sa.BigInteger,
+    pl.Int64(): sa.BigInteger,
+    pl.Float64(): sa.Double,
+    pl.List(pl.String): sa.ARRAY(sa.Text),
+    pl.List(pl.Float64): sa.ARRAY(sa.Double),
+}
+
+
+def _columns(found: pl.Schema, *, without: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> "list[sa.Column[object]]":
+    """The columns of what `learning` finds, under the names that it gives them."""
+    return [sa.Column(name, _KINDS[kind], nullable=name not in required) for name, kind in found.items() if name not in without]
+
+
+def _moment(name: str, *, required: bool = True) -> "sa.Column[object]":
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=not required)
+
+
+def _key(*names: str) -> sa.UniqueConstraint:
+    return sa.UniqueConstraint(*names, postgresql_nulls_not_distinct=True)
+
+
+store_identity = sa.Table(
+    "store_identity",
+    metadata,
+    sa.Column("store_id", _TEXT, primary_key=True),
+    _column("kind", _TEXT, required=True),
+    _column("start_day", _DAY, required=True),
+    _moment("created_at"),
+)
+
+owners = sa.Table("owners", metadata, sa.Column("owner", _TEXT, primary_key=True), _moment("created_at"))
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("owner", _TEXT, sa.ForeignKey("owners.owner"), nullable=False, index=True),
+    _column("name", _TEXT),
+    _column("currency", _TEXT),
+    _column("timezone", _TEXT),
+    _moment("created_at"),
+)
+
+consents = sa.Table(
+    "consents",
+    metadata,
+    sa.Column("consent_id", _INT, sa.Identity(), primary_key=True),
+    sa.Column("account_id", _TEXT, sa.ForeignKey("accounts.account_id"), nullable=False),
+    _column("purpose", _TEXT, required=True),
+    _column("given", _BOOL, required=True),
+    _column("given_by", _TEXT, required=True),
+    _moment("at"),
+    _key("account_id", "purpose", "at"),
+)
+"""Append-only; the newest row of an account and purpose is in force."""
+
+asset_days = sa.Table(
+    "asset_days",
+    metadata,
+    sa.Column("asset", _TEXT, primary_key=True),
+    sa.Column("day", _DAY, primary_key=True),
+    _column("rows", _INT, required=True),
+    _column("revision", _INT, required=True),
+    _moment("written_at"),
+)
+"""Which days of an asset's table were written, days without rows included; written in the same transaction as the rows."""
+
+fetch_manifest = sa.Table(
+    "fetch_manifest",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("fact", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    _column("status", _TEXT, required=True),
+    _column("rows", _INT, required=True),
+    _column("spend_micros", _INT),
+    _column("account_spend_micros", _INT),
+    _column("seconds", _REAL, required=True),
+    _column("reason", _TEXT),
+)
+"""What was asked of the platform for an account and day, and what came. No row means unknown."""
+
+creative_dna = sa.Table(
+    "creative_dna",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("creative_id", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    _column("first_seen", _DAY, required=True),
+    _column("version", _TEXT, required=True),
+    _column("text", _TEXT),
+    sa.Column("embedding", sa.LargeBinary),
+    *_columns(DNA, without=("account_id", "creative_id")),
+    sa.Index(None, "owner"),
+)
+"""`text`: what models read; `embedding`: 256 float16, little-endian, NULL without text. The others are the columns of `learning.dna.DNA`."""
+
+learning_patterns = sa.Table(
+    "learning_patterns",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT),
+    *_columns(FOUND, required=("scope", "attribute", "value", "metric", "evidence")),
+    *_columns(STATE, required=("status", "validation_count", "weak_days", "since")),
+    _key("as_of", "scope", "account_id", "attribute", "value", "metric", "evidence"),
+)
+"""The columns of `learning.lift.FOUND` and `STATE`; every day holds every pattern that is known."""
+
+models = sa.Table(
+    "models",
+    metadata,
+    sa.Column("model_id", _TEXT, primary_key=True),
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT),
+    _column("target", _TEXT, required=True),
+    _column("pool", _TEXT, required=True),
+    _column("trained_from", _DAY, required=True),
+    _column("trained_until", _DAY, required=True),
+    _column("holdout_until", _DAY, required=True),
+    _column("ad_days", _INT, required=True),
+    _column("ads", _INT, required=True),
+    _column("seconds", _REAL, required=True),
+    _column("code_version", _TEXT, required=True),
+    _column("features_hash", _TEXT, required=True),
+    _column("facts_version", _TEXT, required=True),
+    sa.Column("card", pg.JSONB, nullable=False),
+    sa.Index(None, "as_of"),
+)
+
+champions = sa.Table(
+    "champions",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT),
+    _column("target", _TEXT, required=True),
+    _column("pool", _TEXT, required=True),
+    _column("status", _TEXT, required=True),
+    _column("reason", _TEXT, required=True),
+    _column("model_id", _TEXT),
+    _column("challenger_id", _TEXT),
+    sa.Column("triggers", pg.JSONB, nullable=False),
+    sa.Column("verdict", pg.JSONB),
+    _column("seconds", _REAL),
+    _key("as_of", "target", "pool"),
+)
+"""The pointer and its history: one row a day, target and pool. `model_id` is the champion in force, NULL where none has won yet."""
+
+prediction_comparisons = sa.Table(
+    "prediction_comparisons",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("revision", _INT, required=True),
+    _column("owner", _TEXT),
+    _column("pool", _TEXT, required=True),
+    _column("account_id", _TEXT),
+    _column("segment", _TEXT, required=True),
+    _column("segment_value", _TEXT),
+    _column("model", _TEXT, required=True),
+    _column("metric", _TEXT, required=True),
+    _column("made", _TEXT, required=True),
+    *_columns(MEASURES, required=("status",)),
+    _key("as_of", "pool", "account_id", "segment", "segment_value", "model", "metric", "made"),
+)
+"""The columns of `learning.accuracy.MEASURES`. `account_id` NULL is the whole pool; `segment` `all` is every ad, else a column of the
+catalog whose `segment_value` the ads have."""
+
+improvement_snapshots = sa.Table(
+    "improvement_snapshots",
+    metadata,
+    *_columns(GROWTH, without=("account_id",), required=("as_of", "status", "reason")),
+    _column("owner", _TEXT),
+    _column("account_id", _TEXT),
+    _column("currency", _TEXT),
+    *(_column(name, _INT) for name in ("impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros")),
+    *(_column(name, _REAL) for name in ("ctr", "cvr", "roas")),
+    *(_column(name, _INT) for name in ("ads", "patterns", "active_patterns", "models")),
+    _key("as_of", "account_id"),
+)
+"""The day's totals, what is known by then, and the columns of `learning.growth.GROWTH`. `account_id` NULL is the figure over all accounts,
+of unit-free measures only."""
+
+learning_cycle_log = sa.Table(
+    "learning_cycle_log",
+    metadata,
+    sa.Column("run_id", _TEXT, primary_key=True),
+    _column("job", _TEXT, required=True),
+    _column("partition_day", _DAY),
+    _column("status", _TEXT, required=True),
+    _column("cause", _TEXT),
+    _moment("started_at", required=False),
+    _moment("ended_at", required=False),
+    _column("seconds", _REAL),
+    _column("error", _TEXT),
+    _column("written_by", _TEXT, required=True),
+    _moment("written_at"),
+    sa.Index(None, "partition_day"),
+)
+"""Append-only under the run's id: failed runs are there too."""

@@ -1,0 +1,247 @@
+"""The store: one object through which assets read and write what is known. Opened at first use, not when it is made.
+
+What belongs here: putting lake, tables, artifacts, identity and walls together. What does not: how each of them works.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+import sqlalchemy as sa
+
+from learning_assets import clock
+from learning_assets.settings import Settings
+from learning_assets.store import address as addresses
+from learning_assets.store import identity as identities
+from learning_assets.store import schema
+from learning_assets.store.lake import Lake
+from learning_assets.store.migrations import ensure_current
+from learning_assets.store.models import Artifacts
+from learning_assets.store.sums import account_days, weekly_sums
+from learning_assets.store.tables import Locked, Tables, Written
+from learning_assets.store.walls import PIPELINE, Pool, Wall, pools
+
+POOLED_LEARNING = "pooled_learning"
+"""Purpose of the consent to be fitted together with other owners' rows."""
+
+
+REPLAY = "replay"
+"""Name of the lock that a replay holds."""
+
+
+class ChainError(Exception):
+    """A day of a chained asset cannot be learned now; the message says why and names the remedy."""
+
+
+class Store:
+    """Everything that is known, below one home and in one database.
+
+    Parameters
+    ----------
+    settings : where it is.
+    schemas : columns of the lake's assets, by asset.
+    identity : made by `identity.create`; read from the home where not given.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        schemas: Mapping[str, pl.Schema],
+        identity: identities.Identity | Callable[[], identities.Identity],
+    ) -> None:
+        self.settings = settings
+        self._schemas = schemas
+        self._identity = identity
+
+    @cached_property
+    def home(self) -> Path:
+        """The folder of the lake and the artifacts."""
+        return self.settings.home.resolve()
+
+    @cached_property
+    def identity(self) -> identities.Identity:
+        """What the store was created as; refused where the settings ask for another kind of source."""
+        found = self._identity if isinstance(self._identity, identities.Identity) else self._identity()
+        identities.require(found, self.home, self.settings.source_kind)
+        return found
+
+    @cached_property
+    def tables(self) -> Tables:
+        """The tables, migrated, and known to belong to this home."""
+        address = addresses.resolve(self.settings)
+        engine = sa.create_engine(address.learning(), pool_size=4, pool_pre_ping=True)
+        tables = Tables(engine, address.libpq())
+        ensure_current(engine, may_migrate=self.settings.database_url is None)
+        self._require_own_database(tables)
+        return tables
+
+    @cached_property
+    def lake(self) -> Lake:
+        """The facts, by asset and day."""
+        return Lake(self.home / "lake", self._schemas, lambda name: self.tables.lock(name), self.settings.lake.compression)
+
+    @cached_property
+    def artifacts(self) -> Artifacts:
+        """Trained models on disk."""
+        return Artifacts(self.home / "artifacts")
+
+    def _require_own_database(self, tables: Tables) -> None:
+        mine = self.identity
+        stored = tables.read("store_identity", PIPELINE)
+        if stored.is_empty():
+            row = {"store_id": mine.store_id, "kind": mine.kind, "start_day": mine.start_day, "created_at": mine.created_at}
+            tables.upsert("store_identity", pl.DataFrame([row]), overwrite=False)
+        elif stored["store_id"][0] != mine.store_id:
+            raise identities.IdentityError(
+                f"The database belongs to another store (of kind '{stored['kind'][0]}', created {stored['created_at'][0]:%Y-%m-%d}) than {self.home}. "
+                "Set LEARNING_HOME to that store's folder, or LEARNING_DATABASE_URL to another database."
+            )
+
+    # -- time
+
+    @property
+    def now(self) -> datetime:
+        """The present moment, UTC."""
+        return clock.now(self.settings)
+
+    def newest_day(self, asset: str, before: date | None = None) -> date | None:
+        """Newest day that a learned asset was written for."""
+        return self.tables.newest_day(asset, before)
+
+    def require_next(self, asset: str, day: date, step_days: int, *, replaying: bool = False) -> None:
+        """Refuse a day of a chained asset whose yesterday is missing, or whose tomorrow is learned already.
+
+        Raises
+        ------
+        ChainError : with the remedy.
+        """
+        if not replaying:
+            try:
+                with self.tables.lock(REPLAY, wait=False):
+                    pass
+            except Locked:
+                raise ChainError(
+                    f"A replay is under way; {asset} of {day} can be learned when it has ended. Try again then."
+                ) from None
+        newest = self.newest_day(asset)
+        if newest is None:
+            return
+        if day < newest and not replaying:
+            raise ChainError(
+                f"{asset} of {day} rests on the state of the day before, and days up to {newest} were learned from it. "
+                f"To learn {day} and all later days anew: learning-assets replay --from {day}"
+            )
+        before = self.newest_day(asset, before=day)
+        first = day if before is None else before + timedelta(days=step_days)
+        if first < day:
+            raise ChainError(
+                f"{asset} of {day} rests on the state of the day before, which is not learned yet (the newest before it is {before}). "
+                f"Learn the days between first: learning-assets replay --from {first} --to {day}"
+            )
+
+    def replace_day(
+        self, name: str, day: date, rows: pl.DataFrame, *, asset: str | None = None, onward: bool = False
+    ) -> Written:
+        """Replace an asset's day in a table; see `Tables.replace_day`."""
+        return self.tables.replace_day(name, day, rows, asset=asset, now=self.now, onward=onward)
+
+    # -- owners and accounts
+
+    def register(self, accounts: pl.DataFrame) -> None:
+        """Add accounts (columns `account_id`, `owner`, `name`, `currency`, `timezone`, `consents`) and what they consented to.
+
+        An account that is known keeps its owner; a consent is recorded once. `consents` NULL records nothing.
+        """
+        now = pl.lit(self.now).dt.cast_time_unit("us")
+        known = self.tables.read("accounts", PIPELINE, columns=["account_id", "name", "currency", "timezone"])
+        told = accounts.join(known, on=["account_id", "name", "currency", "timezone"], how="anti", nulls_equal=True)
+        if told.is_empty():
+            return
+        self.tables.upsert("owners", told.select("owner", created_at=now).unique(), overwrite=False)
+        self.tables.upsert(
+            "accounts", told.select("account_id", "owner", "name", "currency", "timezone", created_at=now), overwrite=True
+        )
+        fresh = told.join(known, on="account_id", how="anti").filter(pl.col("consents").is_not_null())
+        if fresh.height:
+            rows = fresh.select(
+                "account_id",
+                pl.lit(POOLED_LEARNING).alias("purpose"),
+                pl.col("consents").alias("given"),
+                pl.lit("source").alias("given_by"),
+            )
+            self.tables.execute(sa.insert(schema.consents), [row | {"at": self.now} for row in rows.to_dicts()])
+
+    def accounts(self, wall: Wall) -> pl.DataFrame:
+        """Accounts of an owner: `account_id`, `owner`, `name`, `currency`, `timezone`, `consents` (to pooled learning; false where never asked)."""
+        found = self.tables.read("accounts", wall, columns=["account_id", "owner", "name", "currency", "timezone"])
+        said = self.tables.read("consents", wall, columns=["account_id", "given", "at", "consent_id"], purpose=POOLED_LEARNING)
+        newest = said.sort("at", "consent_id").group_by("account_id").agg(consents=pl.col("given").last())
+        return (
+            found.join(newest, on="account_id", how="left")
+            .with_columns(pl.col("consents").fill_null(value=False))
+            .sort("account_id")
+        )
+
+    def pools(self) -> list[Pool]:
+        """Whose rows may be fitted together; see `walls.pools`."""
+        return pools(self.accounts(PIPELINE), self.settings.patterns.min_owners)
+
+    def pool_of_accounts(self) -> pl.DataFrame:
+        """One row per account: `account_id`, its `pool`, and the pool's `owner` (NULL for the shared one)."""
+        rows = [(account, pool.name, pool.owner) for pool in self.pools() for account in pool.account_ids]
+        return pl.DataFrame(rows, schema={"account_id": pl.String, "pool": pl.String, "owner": pl.String}, orient="row")
+
+    def scan(self, asset: str, first: date, last: date, wall: Wall) -> pl.LazyFrame:
+        """Days of a lake asset as far as the wall lets through."""
+        found = self.lake.scan(asset, first, last)
+        if wall.owner is None:
+            return found
+        return found.filter(pl.col("account_id").is_in(self.accounts(wall)["account_id"].implode()))
+
+    # -- what the learning assets read in bulk
+
+    def sums(self, until: date, days: int) -> pl.DataFrame:
+        """Weekly sums of ads (columns `sums.WEEKLY_SUMS`) over the window, for the pipeline."""
+        return weekly_sums(self.lake, until, days).collect()
+
+    def account_days(self, until: date) -> pl.DataFrame:
+        """Totals of every account and day since the first (columns `sums.ACCOUNT_DAYS`), for the pipeline."""
+        first = next(iter(self.lake.days("actuals", last=until)), until)
+        return account_days(self.lake, first, until).collect()
+
+    def creatives(self, columns: list[str], account_ids: Sequence[str] | None = None) -> pl.DataFrame:
+        """Columns of `creative_dna` of all accounts or of some, for the pipeline."""
+        of = {} if account_ids is None else {"account_id": list(account_ids)}
+        return self.tables.read("creative_dna", PIPELINE, columns=columns, **of).sort("account_id", "creative_id")
+
+    def ad_days(self, until: date, days: int) -> pl.DataFrame:
+        """The window's facts as models read them, for the pipeline.
+
+        Returns
+        -------
+        One row per ad and day with impressions: `date`, `owner`, `account_id`, `ad_id`, `creative_id`, `experiment_id` (where arms were
+        random), `audience`, `template`, `cta`, `impressions`, `link_clicks`; sorted by date, account and ad.
+        """
+        first = until - timedelta(days=days - 1)
+        ads = (
+            weekly_sums(self.lake, until, days)
+            .sort("week")
+            .group_by("account_id", "ad_id")
+            .agg(
+                pl.col("creative_id", "audience").last(),
+                pl.col("experiment_id").filter(pl.col("assignment") == "random").last(),
+            )
+            .collect()
+        )
+        creatives = self.creatives(["account_id", "creative_id", "template", "cta"])
+        owners = self.accounts(PIPELINE).select("account_id", "owner")
+        described = ads.join(creatives, on=["account_id", "creative_id"], how="left").join(owners, on="account_id", how="left")
+        return (
+            self.lake.scan("actuals", first, until)
+            .select("date", "account_id", "ad_id", "impressions", "link_clicks")
+            .join(described.lazy(), on=["account_id", "ad_id"], how="left")
+            .sort("date", "account_id", "ad_id")
+            .collect()
+        )

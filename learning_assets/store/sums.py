@@ -1,0 +1,138 @@
+"""Integer sums per ad and week, and per account and day, derived from the facts and kept beside them, so that a day costs a day.
+
+A finished week is summed once and kept with the versions of the days that it was summed from; where one of them has changed since (a
+restated day, a forgotten account), the week is summed again. The week that is running is summed from its days. So the sums always equal
+those that would be recomputed from all facts.
+"""
+
+from collections.abc import Callable
+from datetime import date, timedelta
+
+import polars as pl
+
+from learning_assets.learning.rates import total
+from learning_assets.store.lake import Lake
+
+WEEKLY_SUMS = pl.Schema(
+    {
+        "week": pl.Date,
+        "account_id": pl.String,
+        "ad_id": pl.String,
+        "creative_id": pl.String,
+        "experiment_id": pl.String,
+        "assignment": pl.String,
+        "planned_share": pl.Float64,
+        "audience": pl.String,
+        "impressions": pl.Int64,
+        "link_clicks": pl.Int64,
+        "conversions": pl.Int64,
+        "spend_micros": pl.Int64,
+        "revenue_micros": pl.Int64,
+    }
+)
+"""One row per ad and week, dated on the week's Sunday. A sum is NULL where one of its days is unknown."""
+
+_COUNTS = ("impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros")
+_OF_AD = ("creative_id", "experiment_id", "assignment", "planned_share", "audience")
+
+
+def weekly_sums(lake: Lake, until: date, days: int) -> pl.LazyFrame:
+    """Sums of the whole weeks (Monday to Sunday) that cover the `days` days ending on `until`; the last one only up to `until`.
+
+    Returns
+    -------
+    Rows with the columns WEEKLY_SUMS.
+    """
+    sunday = until + timedelta(days=6 - until.weekday())
+    return _weeks(lake, "weekly_sums", [sunday - timedelta(days=7 * back) for back in range(-(-days // 7))], until, _ads)
+
+
+def _weeks(
+    lake: Lake, asset: str, weeks: list[date], until: date, summed: Callable[[Lake, date, date], pl.LazyFrame]
+) -> pl.LazyFrame:
+    """The sums of weeks, dated on their Sundays: kept ones of those that have ended by `until`, the running one from its days."""
+    kept = [week for week in weeks if week <= until and _keep(lake, asset, week, summed)]
+    running = [summed(lake, week, until) for week in weeks if week > until]
+    frames = [*running, *(lake.scan(asset, week, week) for week in kept)]
+    return pl.concat(frames) if frames else pl.LazyFrame(schema=lake.schema(asset))
+
+
+def _keep(lake: Lake, asset: str, week: date, summed: Callable[[Lake, date, date], pl.LazyFrame]) -> bool:
+    """Bring the kept sums of a finished week up to date; False where the week has no facts."""
+    days = lake.days("actuals", week - timedelta(days=6), week)
+    if not days:
+        return False
+    sources = " ".join(f"{lake.version('actuals', day)}/{lake.version('ad_catalog', day)}" for day in days)
+    notes = lake.notes(asset, week)
+    if notes is None or notes.get("sources") != sources:
+        lake.write(asset, week, summed(lake, week, week).collect(), note={"sources": sources})
+    return True
+
+
+def _ads(lake: Lake, week: date, until: date) -> pl.LazyFrame:
+    """Sums of the days of a week up to `until`; what an ad was is taken from its newest catalog in the week."""
+    first = week - timedelta(days=6)
+    sums = (
+        lake.scan("actuals", first, until)
+        .group_by("account_id", "ad_id")
+        .agg(pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum()) for name in _COUNTS)
+    )
+    days = lake.days("ad_catalog", first, until)
+    ads = pl.concat(
+        [
+            lake.scan("ad_catalog", day, day)
+            .filter(pl.col("status") != "scheduled")
+            .select("account_id", "ad_id", *_OF_AD, day=pl.lit(day))
+            for day in days
+        ]
+        or [
+            pl.LazyFrame(
+                schema={"account_id": pl.String, "ad_id": pl.String, **{c: WEEKLY_SUMS[c] for c in _OF_AD}, "day": pl.Date}
+            )
+        ]
+    )
+    newest = ads.sort("day").group_by("account_id", "ad_id").agg(pl.col(_OF_AD).last())
+    return (
+        sums.join(newest, on=["account_id", "ad_id"], how="left")
+        .with_columns(week=pl.lit(week))
+        .select(pl.col(name).cast(kind) for name, kind in WEEKLY_SUMS.items())
+        .sort("account_id", "ad_id")
+    )
+
+
+ACCOUNT_DAYS = pl.Schema(
+    {
+        "account_id": pl.String,
+        "date": pl.Date,
+        "currency": pl.String,
+        "ads": pl.Int64,
+        "impressions": pl.Int64,
+        "link_clicks": pl.Int64,
+        "conversions": pl.Int64,
+        "spend_micros": pl.Int64,
+        "revenue_micros": pl.Int64,
+    }
+)
+"""One row per account and day. A sum is of what was reported, NULL where nothing was."""
+
+
+def account_days(lake: Lake, first: date, until: date) -> pl.LazyFrame:
+    """Totals of each account and day from the week of `first` to `until`; finished weeks are kept as sums, like those of ads.
+
+    Returns
+    -------
+    Rows with the columns ACCOUNT_DAYS.
+    """
+    sunday = until + timedelta(days=6 - until.weekday())
+    weeks = [sunday - timedelta(days=7 * back) for back in range((sunday - first).days // 7 + 1)]
+    return _weeks(lake, "account_days", weeks, until, _account_days)
+
+
+def _account_days(lake: Lake, week: date, until: date) -> pl.LazyFrame:
+    return (
+        lake.scan("actuals", week - timedelta(days=6), until)
+        .group_by("account_id", "date")
+        .agg(pl.col("currency").first(), pl.len().alias("ads"), *(total(name) for name in _COUNTS))
+        .select(pl.col(name).cast(kind) for name, kind in ACCOUNT_DAYS.items())
+        .sort("account_id", "date")
+    )
