@@ -3,7 +3,6 @@
 Commands print plain words and end with 0, or with 1 and the remedy. What does not belong here: anything that an asset or a job could do.
 """
 
-import logging
 import os
 import socket
 import subprocess
@@ -87,7 +86,10 @@ def dagster_instance() -> "DagsterInstance":
     """Dagster's instance, as the UI uses it."""
     from dagster import DagsterInstance
 
-    return DagsterInstance.from_config(str(instance_folder()))
+    instance = DagsterInstance.from_config(str(instance_folder()))
+    # As the webserver does: connections are kept, where Dagster would open one for each of the hundreds of events of a day.
+    instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=4)
+    return instance
 
 
 def run_replay(settings: "Settings", first: date | None, last: date | None) -> None:
@@ -97,7 +99,6 @@ def run_replay(settings: "Settings", first: date | None, last: date | None) -> N
     from learning_assets.automation.replay import replay as learn
     from learning_assets.build import build_definitions
 
-    logging.getLogger("dagster").setLevel(logging.CRITICAL)
     store, source = opened(settings)
     days = range_to_replay(store, source, first, last, clock.today(settings))
     job = build_definitions(settings=settings, store=store, source=source).resolve_job_def("learning_cycle")

@@ -36,7 +36,7 @@ def prediction_accuracy(
     `accuracy` is 1 - WAPE over ad-days with enough impressions; beside it stands the noise floor, the error that a perfect predictor would
     show, and the skill over the better of two plain baselines. Nothing measured is NULL, with the reason.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     compared = comparisons(store, day, day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days))
     rows = measure(compared.join(store.pool_of_accounts(), on="account_id", how="inner"), settings)
     owners = store.accounts(PIPELINE).select("account_id", account_owner="owner")

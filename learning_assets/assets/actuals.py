@@ -1,14 +1,15 @@
 """What the ads are and what they achieved: `ad_catalog` and `actuals`."""
 
 import time
+from dataclasses import dataclass
+from datetime import date, timedelta
 
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets.day import day_of
+from learning_assets.assets.day import Day, day_of
 from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, report
-from learning_assets.clock import today
 from learning_assets.learning import rates
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import ACTUALS, CATALOG, Source
@@ -25,7 +26,7 @@ def ad_catalog(
 
     One row per ad that is live on the day or known to start on the next step.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     accounts = source.accounts()
     store.register(accounts)
     ads = source.catalog(day.date)
@@ -52,9 +53,9 @@ def actuals(
     Counts are integers, money is in micros of the account's currency, and NULL means that the platform reported nothing. An account that
     could not be fetched keeps its old rows and is marked in `fetch_manifest`.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     began = time.monotonic()
-    fetched = source.actuals(day.date, day.date, day.date if day.replaying else max(day.date, today(store.settings)))
+    fetched = source.actuals(day.date, day.date, day.known_on)
     rows = keep_failed(fetched.actuals, fetched.manifest, store.lake.scan("actuals", day.date, day.date).collect())
     written = store.lake.write("actuals", day.date, rows.sort("account_id", "ad_id"))
     owners = store.accounts(PIPELINE).select("account_id", "owner")
@@ -62,6 +63,14 @@ def actuals(
         owners, on="account_id", how="left"
     )
     store.replace_day("fetch_manifest", day.date, manifest, asset="actuals")
+    restated = restate(store, source, day) if context.job_name == "learning_cycle" else Restated((), 0)
+    if not day.replaying:
+        for changed in restated.days:
+            context.instance.report_runless_asset_event(
+                dg.AssetMaterialization(
+                    "actuals", partition=str(changed), description=f"restated by the platform, seen on {day.date}"
+                )
+            )
     by_status = dict(manifest["status"].value_counts().iter_rows())
     totals = rows.select(*rates.totals(), *rates.ratios(), ads=pl.len()).to_dicts()[0]
     numbers = {
@@ -71,9 +80,43 @@ def actuals(
         "fetches_rate_limited": by_status.get("rate_limited", 0),
         "fetches_without_data": by_status.get("no_data", 0),
         "fetch_seconds": time.monotonic() - began,
+        "restated_days": len(restated.days),
+        "restated_rows": restated.rows,
         **{name: totals[name] for name in ("ads", "impressions", "link_clicks", "conversions", "ctr", "cvr", "roas")},
     }
     return report(written, ACTUALS, numbers, table=markdown_table(per_account(rows).head(20), day.simulated, "By account."))
+
+
+@dataclass(frozen=True, slots=True)
+class Restated:
+    """Past days that the platform has changed since they were fetched, and how many of their rows."""
+
+    days: tuple[date, ...]
+    rows: int
+
+
+def restate(store: Store, source: Source, day: Day) -> Restated:
+    """Fetch the days of the restatement window again and swap in those that have changed; the old rows are kept in `actuals_asof`.
+
+    What was learned on past days stays as it is; the next cycle reads the new figures.
+    """
+    first, last = day.date - timedelta(days=store.settings.automation.restate_days), day.date - timedelta(days=1)
+    known = store.lake.days("actuals", first, last)
+    if source.kind == "archive" or not known:
+        return Restated((), 0)
+    fetched = source.actuals(first, last, day.known_on)
+    fresh = fetched.actuals.sort("account_id", "ad_id").partition_by("date", as_dict=True, include_key=True)
+    changed: list[date] = []
+    superseded: list[pl.DataFrame] = []
+    for past in known:
+        old = store.lake.read("actuals", past)
+        new = keep_failed(fresh.get((past,), old.clear()), fetched.manifest, old).sort("account_id", "ad_id")
+        if store.lake.write("actuals", past, new).changed:
+            changed.append(past)
+            superseded.append(old.join(new, on=old.columns, how="anti", nulls_equal=True))
+    gone = pl.concat([pl.DataFrame(schema=ACTUALS), *superseded]).with_columns(known_until=pl.lit(day.date - timedelta(days=1)))
+    store.lake.write("actuals_asof", day.date, gone)
+    return Restated(tuple(changed), gone.height)
 
 
 def keep_failed(new: pl.DataFrame, manifest: pl.DataFrame, old: pl.DataFrame) -> pl.DataFrame:

@@ -29,7 +29,7 @@ def creative_dna(
 
     One row per creative, read once; a creative is read again when the rules have changed. What its words do not say is NULL.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
     known = store.creatives(["account_id", "creative_id", "version", "hook_types"])
     current = known.filter(pl.col("version") == VERSION)

@@ -5,7 +5,9 @@ from datetime import date, timedelta
 
 import dagster as dg
 
+from learning_assets import clock
 from learning_assets.platforms.source import Source
+from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 
 REPLAY_TAG, QUIET_TAG = "learning/replay", "learning/quiet"
@@ -19,6 +21,7 @@ class Day:
     ----------
     date : the day that is learned.
     next : the day of the source's next step, which predictions are made for.
+    known_on : the day at whose end the platform is asked: this day in a replay, else the newest that has ended.
     step_days : days between steps.
     replaying : the run is part of a replay, which makes this and all later days anew.
     quiet : plots are left out, since a later run will draw them.
@@ -28,6 +31,7 @@ class Day:
 
     date: date
     next: date
+    known_on: date
     step_days: int
     replaying: bool
     quiet: bool
@@ -39,16 +43,18 @@ class Day:
         return archive if self.archive else live
 
 
-def day_of(context: dg.AssetExecutionContext, source: Source) -> Day:
+def day_of(context: dg.AssetExecutionContext, source: Source, settings: Settings) -> Day:
     """The run's day, from its partition and its tags."""
     day = date.fromisoformat(context.partition_key)
     step = 7 if source.cadence == "week" else 1
     tags = context.run.tags
+    replaying = REPLAY_TAG in tags
     return Day(
         date=day,
         next=day + timedelta(days=step),
+        known_on=day if replaying else max(day, clock.today(settings) - timedelta(days=1)),
         step_days=step,
-        replaying=REPLAY_TAG in tags,
+        replaying=replaying,
         quiet=QUIET_TAG in tags,
         archive=source.kind == "archive",
         simulated=source.kind == "sandbox",
@@ -62,6 +68,6 @@ def next_in_chain(context: dg.AssetExecutionContext, store: Store, source: Sourc
     ------
     ChainError : the day before is missing, or a later day is learned already; with the remedy.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     store.require_next(asset, day.date, day.step_days, replaying=day.replaying)
     return day

@@ -35,7 +35,7 @@ def snapshots(
     Two projections stand side by side: plain compounding of the two ends, and a damped trend with its interval. Each is NULL, with the reason,
     until there is history enough. Declines are shown as declines.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     days = store.account_days(day.date)
     grown = growth.measure(days, day.date, settings.growth)
     rows = pl.concat([per_account(store, day, days, grown), over_all(store, day, days, grown, settings)], how="diagonal")
@@ -201,7 +201,7 @@ def learning_cycles(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], source: dg.ResourceParam[Source]
 ) -> dg.MaterializeResult[None]:
     """The audit log of the runs up to now, failed ones included: a summary of `learning_cycle_log`, which runs write when they end."""
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     log = store.tables.read("learning_cycle_log", PIPELINE, columns=["job", "status", "seconds", "ended_at"])
     by_job = (
         log.group_by("job")

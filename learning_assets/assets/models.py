@@ -254,7 +254,7 @@ def predictions(
     By the champion (`xgboost`) where a pool has one, by the ad's own history around its account's mean (`own_history`), and by the account's
     empirical-Bayes mean (`account_mean`). An ad of which nothing can be said has no row.
     """
-    day = day_of(context, source)
+    day = day_of(context, source, store.settings)
     facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
     creatives = store.creatives(CREATIVE_COLUMNS)
     live = live_next(store.lake.scan("ad_catalog", day.date, day.date), day).collect()

@@ -16,6 +16,9 @@ from learning_assets.store.tables import Locked
 
 CAUSE_TAG = "learning/cause"
 
+QUIET_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+"""Hundreds of lines a day say nothing beside a progress bar; the run's events are in the UI, and failures are raised."""
+
 Progress = Callable[[date, int, int], None]
 """Called after each day with the day, how many are done and how many there are."""
 
@@ -55,7 +58,9 @@ def replay(
         for done, day in enumerate(days, start=1):
             started, ticks = store.now, time.monotonic()
             tags = {REPLAY_TAG: "1", CAUSE_TAG: cause} | ({QUIET_TAG: "1"} if done < len(days) else {})
-            result = job.execute_in_process(partition_key=day.isoformat(), instance=instance, tags=tags, raise_on_error=False)
+            result = job.execute_in_process(
+                run_config=QUIET_CONSOLE, partition_key=day.isoformat(), instance=instance, tags=tags, raise_on_error=False
+            )
             error = None if result.success else first_failure(result.all_events)
             status = "success" if error is None else "failure"
             seconds = time.monotonic() - ticks

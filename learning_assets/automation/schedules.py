@@ -63,8 +63,9 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             return
         at = moment(context, settings)
         newest = source.last_day(at.date())
-        wanted = [newest] if source.cadence == "week" else [at.date() - timedelta(days=1), at.date()]
-        days = [day for day in wanted if store.identity.start_day <= day]
+        wanted = {newest} if source.kind == "archive" else {at.date() - timedelta(days=1), at.date()}
+        # A simulated day is known when it has ended, that of a platform from its first hour.
+        days = sorted(day for day in wanted if store.identity.start_day <= day and (source.kind == "ads" or day <= newest))
         if not days:
             yield dg.SkipReason(f"The store's first day, {store.identity.start_day}, has not come yet.")
         for day in days:

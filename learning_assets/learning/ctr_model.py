@@ -315,8 +315,8 @@ def train(
     *,
     max_rows: int = 500_000,
     max_levels: int = 64,
-    min_child_clicks: float = 20.0,
-    l2: float = 10.0,
+    min_child_clicks: float = 200.0,
+    l2: float = 200.0,
     threads: int = 1,
 ) -> CtrModel:
     """Train on ad-days: label clicks / impressions, weight impressions, logistic loss.
@@ -331,7 +331,8 @@ def train(
     settings : `trees`, `max_depth`, `learning_rate`, `seed`.
     max_rows : ad-days to train on, at most about; `thin` chooses them.
     max_levels : levels of a categorical feature or of labels, the most frequent ones; others are missing.
-    min_child_clicks : expected clicks below which no leaf is made.
+    min_child_clicks : expected clicks below which no leaf is made. Large, because ad-days of one ad are not independent: a leaf
+        of a few ads would learn those ads.
     l2 : ridge penalty of a leaf, in expected clicks that speak for no change.
     threads : threads of XGBoost. One is deterministic everywhere and not slower where other work shares the cores.
 

@@ -254,7 +254,7 @@ def extract(creatives: pl.DataFrame, min_confidence: float = 0.5) -> pl.DataFram
         opening=pl.coalesce(
             "headline", pl.col("body").str.extract(r"^(.*?[.!?]+[\"')\u201d]*)(?:\s|$)", 1), "body", "description"
         ),
-        whole=pl.concat_str("headline", "body", "description", separator=" . ", ignore_nulls=True),
+        whole=pl.concat_str("headline", "body", "description", separator=" . ", ignore_nulls=True).replace("", None),
     ).with_columns(hook=hooks.normalised(pl.col("opening")), copy=hooks.normalised(pl.col("whole")))
     measured = pl.concat(
         [

@@ -9,7 +9,7 @@ Its weights are part of the package: nothing is downloaded.
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,8 +44,8 @@ def embed(texts: Sequence[str | None]) -> npt.NDArray[np.float32]:
     known = [index for index, text in enumerate(texts) if text and text.strip()]
     if not known:
         return vectors
-    found = _model().embed([str(texts[index]) for index in known], norm=False)  # pyright: ignore[reportUnknownMemberType]
-    raw = np.asarray(found, dtype=np.float32)
+    model: Any = _model()
+    raw = np.asarray(model.embed([str(texts[index]) for index in known], norm=False), dtype=np.float32)
     norms = np.linalg.norm(raw, axis=1, keepdims=True)
     vectors[known] = np.divide(raw, norms, out=np.full_like(raw, np.nan), where=norms > 0)
     return vectors
@@ -61,8 +61,7 @@ def to_bytes(vectors: npt.NDArray[np.floating]) -> list[bytes | None]:
     if vectors.ndim != 2 or vectors.shape[1] != DIMENSIONS:
         raise ValueError(f"vectors have shape {vectors.shape}; expected (n, {DIMENSIONS})")
     stored = vectors.astype(_STORED)
-    known = np.isfinite(vectors).all(axis=1).tolist()
-    return [stored[index].tobytes() if known[index] else None for index in range(len(stored))]
+    return [None if np.isnan(row).any() else row.tobytes() for row in stored]
 
 
 def from_bytes(rows: Iterable[bytes | None]) -> npt.NDArray[np.float32]:

@@ -131,7 +131,8 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "bold_claim",
         0.75,
-        r"(?:best|worst|greatest|most \w+|coolest|funniest|smartest|craziest) .{1,60}\b(?:ever|in the world|of all time|on earth|in history)|(?:simply|still|hands down) the (?:best|greatest)"
+        r"(?:best|worst|greatest|most \w+|coolest|funniest|smartest|craziest) .{1,60}\b(?:ever|in the world|of all time|on earth|in history)"
+        r"|(?:simply|still|hands down) the (?:best|greatest)"
         r"|guaranteed?|world's (?:first|best|most|only|largest|smallest)|number one|the only \w+|changes everything"
         r"|change (?:your life|everything|the world)|once and for all",
     ),

@@ -28,7 +28,7 @@ on a side says nothing about the spread between ads: the error is NULL then.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Literal
 
@@ -85,8 +85,8 @@ STATE = pl.Schema(
 
 _COUNTS = ("impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros")
 _UNKNOWN = "unknown"
-_CELLS = 4_000_000
-"""Ads x values held at once while errors within accounts are computed (32 MB an array)."""
+_CELLS = 8_000_000
+"""Ads x values held at once while errors within accounts are computed (64 MB an array)."""
 
 
 def mine(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str], settings: Patterns, scope: Scope) -> pl.DataFrame:
@@ -142,26 +142,26 @@ def mine(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str], settings:
 
 @dataclass(frozen=True, slots=True)
 class _Facts:
-    """Rows of one grade of evidence, with codes from 0 for accounts, strata and ads.
+    """Rows of one grade of evidence.
 
-    `rows` has account, stratum, ad, n_METRIC and m_METRIC (denominator and numerator; NULL where either is),
-    impressions and the attributes; it is sorted by ad where ads are the clusters. `money_unit` is, per account, the
-    factor that makes money unit-free.
+    `rows`: account_id, stratum, ad_id, impressions, n_METRIC and m_METRIC (denominator and numerator; NULL where either
+    is) and the attributes. `strata`: account_id and stratum with their codes `account` and `s`, from 0 in sorted order.
+    `ads`: block, ad_id and attributes, and by metric whether the ad has a denominator; a block is where ads are
+    compared, whatever the week: the account, or the experiment. `money_unit`: by account, what makes money unit-free.
     """
 
     rows: pl.DataFrame
+    strata: pl.DataFrame
+    ads: pl.DataFrame
     evidence: Evidence
     scope: Scope
     metrics: list[str]
     account_ids: pl.Series
-    account_of_stratum: Codes
-    account_of_ad: Codes
     money_unit: Floats
 
     @property
-    def block(self) -> str:
-        """What ads are compared in, whatever the week: the account, or the experiment."""
-        return "account" if self.evidence == "observational" else "stratum"
+    def block(self) -> list[str]:
+        return ["account_id"] if self.evidence == "observational" else ["account_id", "stratum"]
 
 
 def _select(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str]) -> pl.DataFrame:
@@ -193,13 +193,14 @@ def _facts(frame: pl.DataFrame, attributes: Sequence[str], evidence: Evidence, s
     counts: list[pl.Expr] = []
     for metric, (numerator, denominator) in METRICS.items():
         known = pl.col(numerator).is_not_null() & pl.col(denominator).is_not_null()
-        counts += [pl.when(known).then(denominator).alias(f"n_{metric}"), pl.when(known).then(numerator).alias(f"m_{metric}")]
+        whole = frame[numerator].null_count() + frame[denominator].null_count() == 0
+        for side, name in (("n", denominator), ("m", numerator)):
+            counts.append((pl.col(name) if whole else pl.when(known).then(name)).alias(f"{side}_{metric}"))
     if evidence == "randomized":
-        stratum = "experiment_id"
         rows = (
-            frame.filter(pl.col(stratum).is_not_null())
+            frame.filter(pl.col("experiment_id").is_not_null())
             .sort("week")
-            .group_by("account_id", stratum, "ad_id")
+            .group_by("account_id", "ad_id", stratum="experiment_id")
             .agg(
                 pl.col("impressions").sum(),
                 *(count.sum() for count in counts),
@@ -207,37 +208,31 @@ def _facts(frame: pl.DataFrame, attributes: Sequence[str], evidence: Evidence, s
             )
         )
     else:
-        stratum = "week"
         rows = frame.filter(pl.col("experiment_id").is_null()).select(
-            "account_id", stratum, "ad_id", "impressions", *counts, *attributes
+            "account_id", "ad_id", "impressions", *counts, *attributes, stratum="week"
         )
-    accounts = rows.select("account_id").unique().sort("account_id").with_row_index("account")
-    strata = rows.select("account_id", stratum).unique().sort("account_id", stratum).with_row_index("stratum")
-    ads = rows.select("account_id", "ad_id").unique().sort("account_id", "ad_id").with_row_index("ad")
-    rows = (
-        rows.join(accounts, on="account_id")
-        .join(strata, on=["account_id", stratum])
-        .join(ads, on=["account_id", "ad_id"])
-        .drop("account_id", "ad_id", stratum)
+    clicks_with_money = pl.col("m_ctr").filter(pl.col("n_roas").is_not_null()).sum()
+    strata = (
+        rows.group_by("account_id", "stratum")
+        .agg(*(pl.col(f"n_{metric}").sum() for metric in METRICS), clicks=clicks_with_money)
+        .sort("account_id", "stratum")
+        .with_row_index("s")
+        .with_columns(account=pl.col("account_id").rle_id())
     )
-    money = (
-        rows.filter(pl.col("n_roas").is_not_null())
-        .group_by("account")
-        .agg(clicks=pl.col("m_ctr").sum(), spend=pl.col("n_roas").sum())
-        .filter((pl.col("clicks") > 0) & (pl.col("spend") > 0))
-    )
-    money_unit = np.full(accounts.height, np.nan)
-    money_unit[_codes(money, "account")] = _floats(money, "clicks") / _floats(money, "spend")
-    return _Facts(
-        rows=rows.sort("ad", "stratum") if scope == "account" else rows,
+    accounts = strata.group_by("account_id", maintain_order=True).agg(pl.col("clicks", "n_roas").sum())
+    clicks, spend = _floats(accounts, "clicks"), _floats(accounts, "n_roas")
+    facts = _Facts(
+        rows=rows,
+        strata=strata.select("account_id", "stratum", "account", "s"),
+        ads=pl.DataFrame(),
         evidence=evidence,
         scope=scope,
-        metrics=[metric for metric in METRICS if rows[f"n_{metric}"].sum() > 0],
+        metrics=[metric for metric in METRICS if strata[f"n_{metric}"].sum() > 0],
         account_ids=accounts["account_id"],
-        account_of_stratum=_codes(strata.join(accounts, on="account_id", maintain_order="left"), "account"),
-        account_of_ad=_codes(ads.join(accounts, on="account_id", maintain_order="left"), "account"),
-        money_unit=money_unit,
+        money_unit=np.where((clicks > 0) & (spend > 0), clicks, np.nan) / np.where(spend > 0, spend, 1),
     )
+    has = [(pl.col(f"n_{metric}").sum() > 0).alias(metric) for metric in facts.metrics]
+    return replace(facts, ads=rows.group_by(*facts.block, "ad_id", *attributes).agg(has))
 
 
 def _codes(frame: pl.DataFrame, column: str) -> Codes:
@@ -279,25 +274,32 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
     """Lifts of the attribute's values, one frame per metric."""
     from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
-    known = facts.rows.filter(pl.col(attribute).is_not_null())
-    pairs = known.explode(attribute) if isinstance(known.schema[attribute], pl.List) else known
-    values = pairs[attribute].unique().sort()
-    value = pl.col(attribute).cast(pl.Enum(values)).to_physical().alias("value")
     counted = [f"{side}_{metric}" for metric in facts.metrics for side in "nm"]
+    summed = [pl.col("impressions", *counted).sum()]
+    known = facts.rows.filter(pl.col(attribute).is_not_null())
+    listed = isinstance(known.schema[attribute], pl.List)
+    pairs = known.select("account_id", "stratum", "impressions", *counted, attribute)
+    sums = (pairs.explode(attribute) if listed else pairs).group_by("account_id", "stratum", attribute).agg(summed)
+    totals = (known if listed else sums).group_by("account_id", "stratum").agg(summed)
+    values = sums[attribute].unique().sort()
+    value = pl.col(attribute).cast(pl.Enum(values)).to_physical().cast(pl.Int64).alias("value")
     sums = (
-        pairs.group_by("stratum", attribute)
-        .agg(pl.col("impressions", *counted).sum())
-        .join(known.group_by("stratum").agg(pl.col(counted).sum()), on="stratum", suffix="_all")
+        sums.join(totals, on=["account_id", "stratum"], suffix="_all")
+        .join(facts.strata, on=["account_id", "stratum"])
         .with_columns(value)
-        .sort("value", "stratum")
+        .sort("value", "s")
     )
-    ads = [pl.col("ad").filter(pl.col(f"n_{metric}") > 0).n_unique().alias(metric) for metric in facts.metrics]
-    ads_with = (
-        pairs.group_by(facts.block, attribute)
-        .agg(ads)
-        .join(known.group_by(facts.block).agg(ads), on=facts.block, suffix="_all")
+    ads_known = facts.ads.filter(pl.col(attribute).is_not_null())
+    distinct = [pl.col("ad_id").filter(metric).n_unique().alias(metric) for metric in facts.metrics]
+    ads = (
+        (ads_known.explode(attribute) if listed else ads_known)
+        .group_by(*facts.block, attribute)
+        .agg(distinct)
+        .join(ads_known.group_by(facts.block).agg(distinct), on=facts.block, suffix="_all")
+        .join(facts.strata.unique(facts.block, keep="first", maintain_order=True), on=facts.block)
         .with_columns(value)
     )
+    coded = _coded(facts, known, attribute, values) if facts.scope == "account" else None
     for metric in facts.metrics:
         cells = _cells(facts, sums, metric, values.len())
         if not cells.stratum.size:
@@ -306,12 +308,12 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
         total_r, total_s = cells.per_pattern(r), cells.per_pattern(s)
         possible = (total_r > 0) & (total_s > 0)
         log_lift = np.log(np.where(possible, total_r, np.nan) / np.where(possible, total_s, np.nan))
-        if facts.scope == "all":
+        if coded is None:
             variance, freedom, accounts = _between_accounts(cells, r, s, facts.account_ids.len())
         else:
-            variance, freedom = _between_ads(facts, known, pairs.with_columns(value), cells, total_r, total_s)
+            variance, freedom = _between_ads(coded, cells, total_r, total_s)
             accounts = np.ones(cells.patterns)
-        with_value, without_value = _ads(facts, cells, ads_with)
+        with_value, without_value = _ads(facts, cells, ads)
         estimable = possible & (variance > 0) & (freedom >= 1)
         se, freedom = np.sqrt(np.where(estimable, variance, np.nan)), np.where(estimable, freedom, np.nan)
         half = special.stdtrit(freedom, (1 + level) / 2) * se
@@ -343,8 +345,7 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
 
 
 def _cells(facts: _Facts, sums: pl.DataFrame, metric: str, values: int) -> _Cells:
-    stratum = _codes(sums, "stratum")
-    account = facts.account_of_stratum[stratum]
+    stratum, account = _codes(sums, "s"), _codes(sums, "account")
     n1, m1 = _floats(sums, f"n_{metric}"), _floats(sums, f"m_{metric}")
     n0, m0 = _floats(sums, f"n_{metric}_all") - n1, _floats(sums, f"m_{metric}_all") - m1
     unit = facts.money_unit[account] if metric == "roas" and facts.scope == "all" else np.ones(account.size)
@@ -366,20 +367,16 @@ def _cells(facts: _Facts, sums: pl.DataFrame, metric: str, values: int) -> _Cell
     )
 
 
-def _ads(facts: _Facts, cells: _Cells, ads_with: pl.DataFrame) -> tuple[Floats, Floats]:
+def _ads(facts: _Facts, cells: _Cells, ads: pl.DataFrame) -> tuple[Floats, Floats]:
     """Numbers of distinct ads with and without the value, per pattern, in the accounts (or experiments) that have both."""
-    of_stratum, account_of_block = (
-        (facts.account_of_stratum, np.arange(facts.account_ids.len()))
-        if facts.block == "account"
-        else (np.arange(facts.account_of_stratum.size), facts.account_of_stratum)
-    )
-    has_both = np.zeros((account_of_block.size, cells.values), dtype=bool)
-    has_both[of_stratum[cells.stratum], cells.value] = True
-    block, value = _codes(ads_with, facts.block), _codes(ads_with, "value")
-    counts = has_both[block, value]
-    pattern = (value if facts.scope == "all" else account_of_block[block] * cells.values + value)[counts]
-    ads, ads_known = _floats(ads_with, cells.metric)[counts], _floats(ads_with, f"{cells.metric}_all")[counts]
-    return _sum(pattern, ads, cells.patterns), _sum(pattern, ads_known - ads, cells.patterns)
+    code = "account" if facts.evidence == "observational" else "s"
+    has_both = np.zeros((facts.strata.height, cells.values), dtype=bool)
+    has_both[cells.account if code == "account" else cells.stratum, cells.value] = True
+    counts = has_both[_codes(ads, code), _codes(ads, "value")]
+    account, value = _codes(ads, "account")[counts], _codes(ads, "value")[counts]
+    pattern = value if facts.scope == "all" else account * cells.values + value
+    having, known = _floats(ads, cells.metric)[counts], _floats(ads, f"{cells.metric}_all")[counts]
+    return _sum(pattern, having, cells.patterns), _sum(pattern, known - having, cells.patterns)
 
 
 def _between_accounts(cells: _Cells, r: Floats, s: Floats, accounts: int) -> tuple[Floats, Floats, Floats]:
@@ -394,14 +391,54 @@ def _between_accounts(cells: _Cells, r: Floats, s: Floats, accounts: int) -> tup
     return k / np.maximum(k - 1, 1) * (u**2).sum(axis=1), k - 1, k
 
 
-def _between_ads(
-    facts: _Facts, known: pl.DataFrame, pairs: pl.DataFrame, cells: _Cells, total_r: Floats, total_s: Floats
-) -> tuple[Floats, Floats]:
-    """Variance of the log lift clustered by ad and its degrees of freedom, per account and value (see the module's docstring).
+@dataclass(frozen=True, slots=True)
+class _Coded:
+    """Rows whose attribute is known, sorted by ad, and the values that they have.
 
-    Every ad of a stratum is on the other side of every value that it does not have: those shares are products of the
-    sparse matrix ads x strata with dense matrices strata x values; the few pairs of an ad and its own value are then
-    put right.
+    `rows`: ad and s (codes from 0), n_METRIC and m_METRIC as floats. `pair` is the row of every value in `value`, or None
+    where each row has one value. `first_ad` is the first ad of every account.
+    """
+
+    rows: pl.DataFrame
+    pair: Codes | None
+    value: Codes
+    strata: int
+    ads: int
+    first_ad: Codes
+
+
+def _coded(facts: _Facts, known: pl.DataFrame, attribute: str, values: pl.Series) -> _Coded:
+    ads = known.select("account_id", "ad_id").unique().sort("account_id", "ad_id").with_row_index("ad")
+    rows = (
+        known.join(ads, on=["account_id", "ad_id"])
+        .join(facts.strata, on=["account_id", "stratum"])
+        .select(
+            pl.col("ad", "s").cast(pl.Int64),
+            *(pl.col(f"{side}_{m}").cast(pl.Float64).fill_null(0) for m in facts.metrics for side in "nm"),
+            attribute,
+        )
+        .sort("ad", "s")
+    )
+    listed = isinstance(rows.schema[attribute], pl.List)
+    pairs = rows.select(pl.int_range(pl.len()).alias("row"), attribute)
+    pairs = pairs.explode(attribute) if listed else pairs
+    account = ads.join(facts.strata.unique("account_id"), on="account_id", maintain_order="left")
+    return _Coded(
+        rows=rows.drop(attribute),
+        pair=_codes(pairs, "row") if listed else None,
+        value=pairs[attribute].cast(pl.Enum(values)).to_physical().to_numpy().astype(np.int64),
+        strata=facts.strata.height,
+        ads=ads.height,
+        first_ad=np.searchsorted(_codes(account, "account"), np.arange(facts.account_ids.len())),
+    )
+
+
+def _between_ads(coded: _Coded, cells: _Cells, total_r: Floats, total_s: Floats) -> tuple[Floats, Floats]:
+    """Variance of the log lift clustered by ad, and its degrees of freedom, per account and value.
+
+    Every ad of a stratum is on the other side of every value that it does not have. Those shares are products of the
+    sparse matrix ads x strata with dense matrices strata x values; the pairs of an ad and its own value, which are few,
+    are then put right.
     """
     from scipy.sparse import csr_array  # pyright: ignore[reportMissingTypeStubs]
 
@@ -411,55 +448,45 @@ def _between_ads(
     theta = np.where(possible, total_r, 1)[cells.pattern] / np.where(possible, total_s, 1)[cells.pattern]
     size = cells.per_pattern(cells.n1 * cells.n0 / n_all)[cells.pattern]
     mu = (cells.m1 + theta * cells.m0) / n_all
-    with_share, without_share = cells.n0 / n_all, cells.n1 / n_all
-    # Six weights of a cell: of the numerator and the denominator in an ad's share u, of its leverage g and of its noise a, by side.
-    sides = {
-        "without": (-without_share / s, without_share / s * mu / theta, without_share**2 / size, without_share * mu),
-        "with": (with_share / r, -with_share / r * mu, with_share**2 / size, with_share * mu),
-    }
+    x1, x0 = cells.n0 / n_all, cells.n1 / n_all
+    # What an ad's row is multiplied by: numerator and denominator in its share u, leverage g, noise a; without and with.
+    without = (-x0 / s, x0 / s * mu / theta, x0**2 / size, x0 * mu)
+    with_ = (x1 / r, -x1 / r * mu, x1**2 / size, x1 * mu)
 
-    strata, ads = facts.account_of_stratum.size, facts.account_of_ad.size
-    n_stratum = _sum(_codes(known, "stratum"), _floats(known, f"n_{cells.metric}"), strata)
-    first_ad = np.searchsorted(facts.account_of_ad, np.arange(facts.account_ids.len()))
+    ad, stratum = coded.rows["ad"].to_numpy(), coded.rows["s"].to_numpy()
+    n, m = coded.rows[f"n_{cells.metric}"].to_numpy(), coded.rows[f"m_{cells.metric}"].to_numpy()
+    others = 1 - n / np.maximum(_sum(stratum, n, coded.strata), 1)[stratum]
+    factor = 1 / np.where(others > 0, others, 1)
+    root = np.sqrt(factor)
+    amounts = (root * m, root * n, factor * n, n)
+    starts = np.searchsorted(ad, np.arange(coded.ads + 1))
+    matrices = [csr_array((amount, stratum, starts), shape=(coded.ads, coded.strata)) for amount in amounts]
+    if coded.pair is not None:
+        ad, stratum, amounts = ad[coded.pair], stratum[coded.pair], tuple(amount[coded.pair] for amount in amounts)
 
-    def parts(rows: pl.DataFrame) -> tuple[Codes, Codes, tuple[Floats, Floats, Floats, Floats]]:
-        stratum, n, m = _codes(rows, "stratum"), _floats(rows, f"n_{cells.metric}"), _floats(rows, f"m_{cells.metric}")
-        alone = n >= n_stratum[stratum]
-        f2 = 1 / (1 - np.where(alone, 0, n / np.where(alone, 1, n_stratum[stratum])))
-        return _codes(rows, "ad"), stratum, (np.sqrt(f2) * m, np.sqrt(f2) * n, f2 * n, n)
-
-    ad, stratum, amounts = parts(known)
-    pair_ad, pair_stratum, pair_amounts = parts(pairs)
-    pair_value = _codes(pairs, "value")
-    starts = np.searchsorted(ad, np.arange(ads + 1))
-    matrices = [csr_array((amount, stratum, starts), shape=(ads, strata)) for amount in amounts]
-
-    variance, freedom = (
-        np.full((facts.account_ids.len(), cells.values), np.nan),
-        np.zeros((facts.account_ids.len(), cells.values)),
-    )
-    step = max(1, _CELLS // ads)
-    for start in range(0, cells.values, step):
-        width = min(step, cells.values - start)
-        here = (cells.value >= start) & (cells.value < start + width)
-        pair_here = (pair_value >= start) & (pair_value < start + width)
-        own = pair_ad[pair_here] * width + pair_value[pair_here] - start
+    variance = np.empty((coded.first_ad.size, cells.values))
+    freedom = np.empty_like(variance)
+    width = max(1, _CELLS // coded.ads)
+    for start in range(0, cells.values, width):
+        block = slice(start, min(start + width, cells.values))
+        columns = block.stop - start
+        cell = np.flatnonzero((cells.value >= start) & (cells.value < block.stop))
+        place = cells.stratum[cell] * columns + cells.value[cell] - start
+        own = slice(None) if columns == cells.values else np.flatnonzero((coded.value >= start) & (coded.value < block.stop))
+        own_place, own_cluster = (code[own] * columns + coded.value[own] - start for code in (stratum, ad))
         shares: list[Floats] = []
-        for matrix, amount, without, with_ in zip(matrices, pair_amounts, sides["without"], sides["with"], strict=True):
-            weights = np.zeros((strata, width))
-            weights[cells.stratum[here], cells.value[here] - start] = without[here]
-            change = np.zeros((strata, width))
-            change[cells.stratum[here], cells.value[here] - start] = (with_ - without)[here]
-            moved = amount[pair_here] * change[pair_stratum[pair_here], pair_value[pair_here] - start]
-            others = np.asarray(matrix @ weights, dtype=np.float64)
-            shares.append(others + _sum(own, moved, ads * width).reshape(ads, width))
+        for matrix, amount, weight0, weight1 in zip(matrices, amounts, without, with_, strict=True):
+            weights, change = np.zeros((2, coded.strata * columns))
+            weights[place], change[place] = weight0[cell], (weight1 - weight0)[cell]
+            share = np.asarray(matrix @ weights.reshape(-1, columns), dtype=np.float64)
+            share += _sum(own_cluster, amount[own] * change[own_place], share.size).reshape(share.shape)
+            shares.append(share)
         u, leverage, noise = shares[0] + shares[1], shares[2], shares[3]
         alone = (noise > 0) & (leverage > 1 - 1e-9)
-        squares = np.where(noise > 0, u**2 / np.where(alone, 1, 1 - leverage), 0)
-        squares[alone] = np.nan
-        variance[:, start : start + width] = np.add.reduceat(squares, first_ad)
-        second, fourth = np.add.reduceat(noise**2, first_ad), np.add.reduceat(noise**4, first_ad)
-        freedom[:, start : start + width] = second**2 / np.where(fourth > 0, fourth, 1) - 1
+        squares = np.where(noise > 0, u**2 / np.where(alone, np.nan, 1 - leverage), 0)
+        variance[:, block] = np.add.reduceat(squares, coded.first_ad)
+        second, fourth = np.add.reduceat(noise**2, coded.first_ad), np.add.reduceat(noise**4, coded.first_ad)
+        freedom[:, block] = second**2 / np.where(fourth > 0, fourth, 1) - 1
     return variance.ravel(), freedom.ravel()
 
 

@@ -154,8 +154,8 @@ def fit(rows: pl.DataFrame, *, min_owners: int = 5, folds: int = 5) -> TextModel
 
     Raises
     ------
-    NotEnoughText : no group holds two different texts, or there are fewer texts than folds.
-    ValueError : a missing column, negative counts, clicks above impressions, or several owners but fewer than `min_owners`.
+    NotEnoughText : no group holds two different texts, there are fewer texts than folds, or several owners but fewer than `min_owners`.
+    ValueError : a missing column, negative counts, or clicks above impressions.
     """
     data = _prepare(rows, min_owners)
     chosen = _cross_fit(data, min_owners, folds)
@@ -199,10 +199,11 @@ def out_of_fold(rows: pl.DataFrame, folds: int = 5, *, min_owners: int = 5) -> F
     """
     data = _prepare(rows, min_owners)
     scores = _cross_fit(data, min_owners, folds).scores
+    keys = ["account_id", "group"]
     by_text = pl.DataFrame({"text": data.texts, "score": scores})
-    learned = pl.DataFrame({"group": data.group_names, "learned": True}).unique()
-    joined = rows.select("group", "text").join(by_text, on="text", how="left", maintain_order="left")
-    joined = joined.join(learned, on="group", how="left", maintain_order="left")
+    learned = data.groups.unique().with_columns(learned=True)
+    joined = rows.select(*keys, "text").join(by_text, on="text", how="left", maintain_order="left")
+    joined = joined.join(learned, on=keys, how="left", maintain_order="left")
     return joined.select(pl.when("learned").then("score").fill_null(np.nan)).to_series().to_numpy()
 
 
@@ -211,7 +212,7 @@ class _Data:
     """Arms to learn from: one per group and text, n rows; features are kept per text, m of them."""
 
     texts: list[str]
-    group_names: list[str]
+    groups: pl.DataFrame
     text: Ints
     group: Ints
     owner: Ints
@@ -246,18 +247,20 @@ def _prepare(rows: pl.DataFrame, min_owners: int) -> _Data:
         rows.filter(
             pl.col("text").str.strip_chars().str.len_chars() > 0, pl.col("impressions") > 0, pl.col("link_clicks").is_not_null()
         )
-        .group_by("owner", "group", "text")
+        .group_by("owner", "account_id", "group", "text")
         .agg(pl.col("impressions", "link_clicks").sum())
-        .filter(pl.col("text").n_unique().over("group") > 1)
-        .sort("group", "text", "owner")
+        .filter(pl.col("text").n_unique().over("account_id", "group") > 1)
+        .sort("account_id", "group", "text", "owner")
     )
     if not arms.height:
         raise NotEnoughText("no group (experiment or account) holds two different texts with impressions: nothing to compare")
     owners = arms["owner"].n_unique()
     if 1 < owners < min_owners:
-        raise ValueError(f"rows of {owners} owners; fit one owner alone, or at least {min_owners} that consent")
+        raise NotEnoughText(f"rows of {owners} owners; fit one owner alone, or at least {min_owners} that consent")
     expected = (
-        pl.col("impressions") * pl.col("link_clicks").sum().over("group") / pl.col("impressions").sum().over("group")
+        pl.col("impressions")
+        * pl.col("link_clicks").sum().over("account_id", "group")
+        / pl.col("impressions").sum().over("account_id", "group")
         + SMOOTHING
     )
     y = arms.select(((pl.col("link_clicks") + SMOOTHING) / expected).log()).to_series().to_numpy()
@@ -273,9 +276,9 @@ def _prepare(rows: pl.DataFrame, min_owners: int) -> _Data:
     mean, sd = mean.astype(np.float32), sd.astype(np.float32)
     return _Data(
         texts=listed,
-        group_names=arms["group"].to_list(),
+        groups=arms.select("account_id", "group"),
         text=text.astype(np.int64),
-        group=_codes(arms["group"]),
+        group=_codes(arms.select(pl.struct("account_id", "group")).to_series()),
         owner=_codes(arms["owner"]),
         y=y,
         precision=precision,

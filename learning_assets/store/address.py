@@ -151,7 +151,7 @@ class Address:
             return f"Check its user and password; percent-encode characters such as @ / : # in the password. {_EMBEDDED}"
         if f'database "{database}" does not exist' in failure:
             return f'Create it (`CREATE DATABASE "{database}"`) or name an existing one. {_EMBEDDED}'
-        if "could not translate host name" in failure:
+        if "could not translate host name" in failure or "failed to resolve host" in failure:
             return f"Check its host name. {_EMBEDDED}"
         if "connection option" in failure or "URI query parameter" in failure:
             return f"Leave out what libpq does not know (a URL is of the form {_FORM}?sslmode=require). {_EMBEDDED}"

@@ -4,6 +4,7 @@ A day's rows are replaced by delete and COPY in one transaction. Every read name
 columns mean (`schema`), which rows may be fitted together (`walls`).
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ class Tables:
     def __init__(self, engine: sa.Engine, libpq_uri: str) -> None:
         self._engine = engine
         self._uri = libpq_uri
+        self._reader: Any = None
+        self._reading = threading.Lock()
 
     @property
     def engine(self) -> sa.Engine:
@@ -148,8 +151,24 @@ class Tables:
     def frame(self, query: sa.Select[Any], columns: pl.Schema) -> pl.DataFrame:
         """The rows of a query in bulk."""
         text = str(query.compile(dialect=pg.dialect(paramstyle="named"), compile_kwargs={"literal_binds": True}))
-        found = pl.read_database_uri(text, self._uri, engine="adbc")
+        found = self._fetch(text)
         return found.select(pl.col(name).cast(kind) for name, kind in columns.items())
+
+    def _fetch(self, text: str) -> pl.DataFrame:
+        """Run a query on the one connection that is kept for bulk reads; where the server has gone since, on a new one."""
+        from adbc_driver_manager import Error
+        from adbc_driver_postgresql import dbapi
+
+        with self._reading:
+            for fresh in (self._reader is None, True):
+                if fresh:
+                    self._reader = dbapi.connect(self._uri, autocommit=True)
+                try:
+                    return cast("pl.DataFrame", pl.read_database(text, self._reader))
+                except Error:
+                    if fresh:
+                        raise
+        raise AssertionError("the second attempt returns or raises")
 
     def _wall(self, table: sa.Table, wall: Wall) -> sa.ColumnElement[bool]:
         if wall.owner is None or table.name in _UNOWNED:
