@@ -118,7 +118,7 @@ def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_ow
     """
     arms = _arms(facts, creatives)
     try:
-        text, found = text_model.fit(arms, min_owners=min_owners), text_model.out_of_fold(arms, min_owners=min_owners)
+        text, found = text_model.fit_and_score(arms, min_owners=min_owners)
         note = f"out-of-fold correlation with log CTR inside groups: {text.correlation:.3f}, from {text.texts} texts"
         scores = (
             arms.with_columns(text_score=pl.Series(found).fill_nan(None))

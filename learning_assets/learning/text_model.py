@@ -157,11 +157,16 @@ def fit(rows: pl.DataFrame, *, min_owners: int = 5, folds: int = 5) -> TextModel
     NotEnoughText : no group holds two different texts, there are fewer texts than folds, or several owners but fewer than `min_owners`.
     ValueError : a missing column, negative counts, or clicks above impressions.
     """
+    return fit_and_score(rows, min_owners=min_owners, folds=folds)[0]
+
+
+def fit_and_score(rows: pl.DataFrame, *, min_owners: int = 5, folds: int = 5) -> tuple[TextModel, Floats]:
+    """What `fit` and `out_of_fold` give, with one cross-fit for both."""
     data = _prepare(rows, min_owners)
     chosen = _cross_fit(data, min_owners, folds)
     everything = np.ones(len(data.y), dtype=bool)
     sparse, dense, kept = _solve(data, everything, min_owners)
-    return TextModel(
+    model = TextModel(
         version=VERSION,
         hashes=data.hashes[kept],
         weights=(sparse[kept] * chosen.slope).astype(np.float32),
@@ -173,6 +178,7 @@ def fit(rows: pl.DataFrame, *, min_owners: int = 5, folds: int = 5) -> TextModel
         groups=int(data.group.max()) + 1,
         owners=int(data.owner.max()) + 1,
     )
+    return model, _aligned(rows, data, chosen.scores)
 
 
 def out_of_fold(rows: pl.DataFrame, folds: int = 5, *, min_owners: int = 5) -> Floats:
@@ -198,9 +204,13 @@ def out_of_fold(rows: pl.DataFrame, folds: int = 5, *, min_owners: int = 5) -> F
     As `fit`.
     """
     data = _prepare(rows, min_owners)
-    scores = _cross_fit(data, min_owners, folds).scores
-    keys = ["account_id", "group"]
+    return _aligned(rows, data, _cross_fit(data, min_owners, folds).scores)
+
+
+def _aligned(rows: pl.DataFrame, data: "_Data", scores: Floats) -> Floats:
+    """Scores of the texts, one for each of `rows`; NaN where the row could not be learned from."""
     by_text = pl.DataFrame({"text": data.texts, "score": scores})
+    keys = ["account_id", "group"]
     learned = data.groups.unique().with_columns(learned=True)
     joined = rows.select(*keys, "text").join(by_text, on="text", how="left", maintain_order="left")
     joined = joined.join(learned, on=keys, how="left", maintain_order="left")
