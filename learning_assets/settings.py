@@ -129,6 +129,13 @@ class Models(_Group):
     trees: Count = Field(default=200, description="Boosting rounds of XGBoost")
     max_depth: Count = Field(default=4, description="Depth of its trees")
     learning_rate: Positive = Field(default=0.05, description="Step size of its rounds")
+    min_child_clicks: Positive = Field(default=200.0, description="Expected clicks below which no leaf is made")
+    l2: Positive = Field(default=200.0, description="Ridge penalty of a leaf, in expected clicks that speak for no change")
+    max_rows: Count = Field(default=500_000, description="Ad-days to train on, at most about; days are left out evenly beyond")
+    max_levels: Count = Field(
+        default=64, description="Levels of a categorical feature, the most frequent ones; others are missing"
+    )
+    threads: Count = Field(default=1, description="Threads of XGBoost; one is deterministic everywhere")
     seed: int = Field(default=7, description="Seed of everything random in training")
 
 

@@ -57,9 +57,7 @@ def patterns(
         **{f"patterns_{name}": status.get(name, 0) for name in ("testing", "active", "deprecated")},
         "patterns_active_over_all_accounts": state.filter(pl.col("status") == "active", pl.col("scope") == "all").height,
         "ads_in_window": window.select("account_id", "ad_id").n_unique(),
-        "experiments_with_sample_ratio_mismatch": sums["experiment_id"].n_unique() - window["experiment_id"].n_unique()
-        if sums.height
-        else 0,
+        "sample_ratio_mismatches": window["mismatched"].drop_nulls().n_unique(),
     }
     best = strongest(state, 12)
     return report(
@@ -74,13 +72,17 @@ def patterns(
 
 
 def sound_experiments(sums: pl.DataFrame, threshold: float) -> pl.DataFrame:
-    """The sums with `experiment_id` only where arms were assigned at random and got the traffic that was planned."""
+    """The sums with `experiment_id` only where arms were assigned at random and got the traffic that was planned.
+
+    An experiment whose arms got other traffic stands in `mismatched`; its ads count as observational.
+    """
     arms = sums.filter(pl.col("assignment") == "random").group_by("account_id", "experiment_id", "ad_id")
     checked = experiments.sample_ratio(arms.agg(pl.col("impressions").sum(), pl.col("planned_share").last()), threshold)
-    sound = checked.filter(pl.col("status") != "mismatch").select("account_id", "experiment_id", sound=pl.lit(value=True))
-    return sums.join(sound, on=["account_id", "experiment_id"], how="left").with_columns(
-        experiment_id=pl.when("sound").then("experiment_id"),
-        mismatch=pl.col("experiment_id").is_not_null() & pl.col("sound").is_null(),
+    return sums.join(
+        checked.select("account_id", "experiment_id", split="status"), on=["account_id", "experiment_id"], how="left"
+    ).with_columns(
+        experiment_id=pl.when(pl.col("split") != "mismatch").then("experiment_id"),
+        mismatched=pl.when(pl.col("split") == "mismatch").then("experiment_id"),
     )
 
 

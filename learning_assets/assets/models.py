@@ -106,7 +106,7 @@ def retrain(
     incumbent_id = last["model_id"] if last else None
     evidence = Evidence(
         day=day.date,
-        trained_until=last_trained(store, pool, day.date),
+        tried_on=last_trained(store, pool, day.date),
         max_age_days=day.pick(rules.max_age_days, rules.archive_max_age_days),
         **measured(store, pool, day.date, incumbent_id),
         forced=force,

@@ -65,7 +65,10 @@ class Readiness:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a model is and what it saw; stored beside it as JSON."""
+    """What a model is and what it saw; stored beside it as JSON.
+
+    `first_day`, `last_day`: of the ad-days that it was given; `rows` to `clicks`: those that it was trained on (`thin`).
+    """
 
     version: str
     features: tuple[Feature, ...]
@@ -312,12 +315,6 @@ class CtrModel:
 def train(
     frame: pl.DataFrame,
     settings: Models,
-    *,
-    max_rows: int = 500_000,
-    max_levels: int = 64,
-    min_child_clicks: float = 200.0,
-    l2: float = 200.0,
-    threads: int = 1,
 ) -> CtrModel:
     """Train on ad-days: label clicks / impressions, weight impressions, logistic loss.
 
@@ -328,13 +325,8 @@ def train(
     Parameters
     ----------
     frame : from `features`, with `impressions` and `link_clicks`; rows without impressions or with unknown counts are left out.
-    settings : `trees`, `max_depth`, `learning_rate`, `seed`.
-    max_rows : ad-days to train on, at most about; `thin` chooses them.
-    max_levels : levels of a categorical feature or of labels, the most frequent ones; others are missing.
-    min_child_clicks : expected clicks below which no leaf is made. Large, because ad-days of one ad are not independent: a leaf
-        of a few ads would learn those ads.
-    l2 : ridge penalty of a leaf, in expected clicks that speak for no change.
-    threads : threads of XGBoost. One is deterministic everywhere and not slower where other work shares the cores.
+    settings : `trees`, `max_depth`, `learning_rate`, `min_child_clicks`, `l2`, `max_rows`, `max_levels`, `threads`, `seed`. A large
+        `min_child_clicks` and `l2` suit ad-days, which are not independent draws: a leaf should rest on many of them.
 
     Raises
     ------
@@ -349,13 +341,14 @@ def train(
     wrong = rows.filter(~pl.col("link_clicks").is_between(0, pl.col("impressions")))
     if wrong.height:
         raise ValueError(f"link_clicks outside 0 to impressions: {wrong.row(0, named=True)}; see the checks of the actuals")
-    rows = thin(rows, max_rows).sort(_KEYS)
+    days = rows.select(first=pl.col("date").min(), last=pl.col("date").max()).row(0)
+    rows = thin(rows, settings.max_rows).sort(_KEYS)
     clicks, impressions = (rows[name].to_numpy().astype(np.float64) for name in ("link_clicks", "impressions"))
     mean = float(clicks.sum() / impressions.sum()) if rows.height else 0.0
     if not 0 < mean < 1:
         raise ValueError(f"{rows.height} ad-days with {clicks.sum():.0f} clicks teach no model; check `readiness` before")
 
-    described = _describe(rows, max_levels)
+    described = _describe(rows, settings.max_levels)
     types = _types(described)
     rising = tuple(int(feature.name in _RISING) for feature in described for _ in feature.columns)
     parameters: dict[str, Any] = {
@@ -363,8 +356,8 @@ def train(
         "tree_method": "hist",
         "max_depth": settings.max_depth,
         "learning_rate": settings.learning_rate,
-        "min_child_weight": min_child_clicks,
-        "lambda": l2,
+        "min_child_weight": settings.min_child_clicks,
+        "lambda": settings.l2,
         "base_score": mean,
         "seed": settings.seed,
     }
@@ -374,10 +367,12 @@ def train(
         weight=impressions,
         feature_types=types,
         enable_categorical=True,
-        nthread=threads,
+        nthread=settings.threads,
     )
     booster = xgb.train(
-        parameters | {"monotone_constraints": rising, "nthread": threads, "verbosity": 1}, data, num_boost_round=settings.trees
+        parameters | {"monotone_constraints": rising, "nthread": settings.threads, "verbosity": 1},
+        data,
+        num_boost_round=settings.trees,
     )
     card = Card(
         version=VERSION,
@@ -385,8 +380,8 @@ def train(
         schema_hash=schema_hash(described),
         parameters=parameters,
         rounds=settings.trees,
-        first_day=rows["date"][0],
-        last_day=rows["date"][-1],
+        first_day=days[0],
+        last_day=days[1],
         rows=rows.height,
         ads=rows.select("account_id", "ad_id").n_unique(),
         impressions=int(impressions.sum()),

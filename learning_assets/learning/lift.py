@@ -28,7 +28,7 @@ on a side says nothing about the spread between ads: the error is NULL then.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -127,7 +127,7 @@ def mine(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str], settings:
     parts: list[pl.DataFrame] = []
     for evidence in ("randomized", "observational"):
         facts = _facts(frame, attributes, evidence, scope)
-        if facts.rows.height:
+        if facts.strata.height:
             parts += [part for attribute in attributes for part in _lifts(facts, attribute, settings.confidence_level)]
     if not parts:
         return pl.DataFrame(schema=FOUND)
@@ -141,27 +141,40 @@ def mine(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str], settings:
 
 
 @dataclass(frozen=True, slots=True)
+class _Coded:
+    """Rows with `ad` and `s` (stratum) as codes from 0, n_METRIC and m_METRIC as floats, and the attributes, sorted by ad.
+
+    `strata` and `ads` are their numbers, `first_ad` is the first ad of every account.
+    """
+
+    rows: pl.DataFrame
+    strata: int
+    ads: int
+    first_ad: Codes
+
+
+@dataclass(frozen=True, slots=True)
 class _Facts:
-    """Rows of one grade of evidence.
+    """What one grade of evidence rests on.
 
     `rows`: account_id, stratum, ad_id, impressions, n_METRIC and m_METRIC (denominator and numerator; NULL where either
     is) and the attributes. `strata`: account_id and stratum with their codes `account` and `s`, from 0 in sorted order.
     `ads`: block, ad_id and attributes, and by metric whether the ad has a denominator; a block is where ads are
-    compared, whatever the week: the account, or the experiment. `money_unit`: by account, what makes money unit-free.
+    compared, whatever the week: the account, or the experiment. `one_row_per_ad`: no attribute changes within a block.
+    `money_unit`: by account, what makes money unit-free. `coded` is there where ads are the clusters.
     """
 
-    rows: pl.DataFrame
+    rows: pl.LazyFrame
     strata: pl.DataFrame
     ads: pl.DataFrame
+    one_row_per_ad: bool
+    block: list[str]
     evidence: Evidence
     scope: Scope
     metrics: list[str]
     account_ids: pl.Series
     money_unit: Floats
-
-    @property
-    def block(self) -> list[str]:
-        return ["account_id"] if self.evidence == "observational" else ["account_id", "stratum"]
+    coded: _Coded | None
 
 
 def _select(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str]) -> pl.DataFrame:
@@ -198,41 +211,76 @@ def _facts(frame: pl.DataFrame, attributes: Sequence[str], evidence: Evidence, s
             counts.append((pl.col(name) if whole else pl.when(known).then(name)).alias(f"{side}_{metric}"))
     if evidence == "randomized":
         rows = (
-            frame.filter(pl.col("experiment_id").is_not_null())
+            frame.lazy()
+            .filter(pl.col("experiment_id").is_not_null())
             .sort("week")
             .group_by("account_id", "ad_id", stratum="experiment_id")
             .agg(
                 pl.col("impressions").sum(),
                 *(count.sum() for count in counts),
-                *(pl.col(name).filter(pl.col(name).is_not_null()).last() for name in attributes),
+                *(pl.col(name).drop_nulls().last() for name in attributes),
             )
+            .collect()
+            .lazy()
         )
+        block = ["account_id", "stratum"]
     else:
-        rows = frame.filter(pl.col("experiment_id").is_null()).select(
-            "account_id", "ad_id", "impressions", *counts, *attributes, stratum="week"
+        rows = (
+            frame.lazy()
+            .filter(pl.col("experiment_id").is_null())
+            .select("account_id", "ad_id", "impressions", *counts, *attributes, stratum="week")
         )
-    clicks_with_money = pl.col("m_ctr").filter(pl.col("n_roas").is_not_null()).sum()
-    strata = (
+        block = ["account_id"]
+    strata = _collect(
         rows.group_by("account_id", "stratum")
-        .agg(*(pl.col(f"n_{metric}").sum() for metric in METRICS), clicks=clicks_with_money)
+        .agg(
+            *(pl.col(f"n_{metric}").sum() for metric in METRICS),
+            clicks=pl.col("m_ctr").filter(pl.col("n_roas").is_not_null()).sum(),
+        )
         .sort("account_id", "stratum")
         .with_row_index("s")
         .with_columns(account=pl.col("account_id").rle_id())
     )
+    metrics = [metric for metric in METRICS if strata[f"n_{metric}"].sum() > 0]
+    has = [(pl.col(f"n_{metric}").sum() > 0).alias(metric) for metric in metrics]
+    ads = _collect(rows.group_by(*block, "ad_id", *attributes).agg(has))
     accounts = strata.group_by("account_id", maintain_order=True).agg(pl.col("clicks", "n_roas").sum())
     clicks, spend = _floats(accounts, "clicks"), _floats(accounts, "n_roas")
-    facts = _Facts(
+    strata = strata.select("account_id", "stratum", "account", "s")
+    return _Facts(
         rows=rows,
-        strata=strata.select("account_id", "stratum", "account", "s"),
-        ads=pl.DataFrame(),
+        strata=strata,
+        ads=ads,
+        one_row_per_ad=_collect(ads.lazy().select(*block, "ad_id").unique().select(pl.len())).item() == ads.height,
+        block=block,
         evidence=evidence,
         scope=scope,
-        metrics=[metric for metric in METRICS if strata[f"n_{metric}"].sum() > 0],
+        metrics=metrics,
         account_ids=accounts["account_id"],
         money_unit=np.where((clicks > 0) & (spend > 0), clicks, np.nan) / np.where(spend > 0, spend, 1),
+        coded=_coded(rows, strata, metrics, attributes) if scope == "account" else None,
     )
-    has = [(pl.col(f"n_{metric}").sum() > 0).alias(metric) for metric in facts.metrics]
-    return replace(facts, ads=rows.group_by(*facts.block, "ad_id", *attributes).agg(has))
+
+
+def _coded(rows: pl.LazyFrame, strata: pl.DataFrame, metrics: Sequence[str], attributes: Sequence[str]) -> _Coded:
+    ads = _collect(rows.select("account_id", "ad_id").unique().sort("account_id", "ad_id").with_row_index("ad"))
+    coded = _collect(
+        rows.join(ads.lazy(), on=["account_id", "ad_id"])
+        .join(strata.lazy(), on=["account_id", "stratum"])
+        .select(
+            pl.col("ad", "s").cast(pl.Int64),
+            *(pl.col(f"{side}_{metric}").cast(pl.Float64).fill_null(0) for metric in metrics for side in "nm"),
+            *attributes,
+        )
+        .sort("ad", "s")
+    )
+    first = ads.group_by("account_id", maintain_order=True).agg(pl.col("ad").first())
+    return _Coded(coded, strata.height, ads.height, _codes(first, "ad"))
+
+
+def _collect(rows: pl.LazyFrame) -> pl.DataFrame:
+    """Run a group-by in pieces: memory is that of the groups. Only integers are added so, for whose sums order does not matter."""
+    return rows.collect(engine="streaming")
 
 
 def _codes(frame: pl.DataFrame, column: str) -> Codes:
@@ -245,7 +293,7 @@ def _floats(frame: pl.DataFrame, column: str) -> Floats:
 
 def _sum(codes: Codes, values: Floats | None, size: int) -> Floats:
     """Sums by code, added in row order, so that the same rows give the same bits."""
-    return np.bincount(codes, values, size).astype(np.float64)
+    return np.asarray(np.bincount(codes, values, size), dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,12 +323,14 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
     from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
     counted = [f"{side}_{metric}" for metric in facts.metrics for side in "nm"]
-    summed = [pl.col("impressions", *counted).sum()]
     known = facts.rows.filter(pl.col(attribute).is_not_null())
-    listed = isinstance(known.schema[attribute], pl.List)
-    pairs = known.select("account_id", "stratum", "impressions", *counted, attribute)
-    sums = (pairs.explode(attribute) if listed else pairs).group_by("account_id", "stratum", attribute).agg(summed)
-    totals = (known if listed else sums).group_by("account_id", "stratum").agg(summed)
+    listed = isinstance(facts.ads.schema[attribute], pl.List)
+    sums = _collect(
+        (known.explode(attribute) if listed else known)
+        .group_by("account_id", "stratum", attribute)
+        .agg(pl.col("impressions", *counted).sum())
+    )
+    totals = _collect((known if listed else sums.lazy()).group_by("account_id", "stratum").agg(pl.col(counted).sum()))
     values = sums[attribute].unique().sort()
     value = pl.col(attribute).cast(pl.Enum(values)).to_physical().cast(pl.Int64).alias("value")
     sums = (
@@ -289,17 +339,19 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
         .with_columns(value)
         .sort("value", "s")
     )
-    ads_known = facts.ads.filter(pl.col(attribute).is_not_null())
-    distinct = [pl.col("ad_id").filter(metric).n_unique().alias(metric) for metric in facts.metrics]
-    ads = (
+    ads_known = facts.ads.lazy().filter(pl.col(attribute).is_not_null())
+    distinct = [
+        (pl.col(metric).sum() if facts.one_row_per_ad else pl.col("ad_id").filter(metric).n_unique()).alias(metric)
+        for metric in facts.metrics
+    ]
+    ads = _collect(
         (ads_known.explode(attribute) if listed else ads_known)
         .group_by(*facts.block, attribute)
         .agg(distinct)
         .join(ads_known.group_by(facts.block).agg(distinct), on=facts.block, suffix="_all")
-        .join(facts.strata.unique(facts.block, keep="first", maintain_order=True), on=facts.block)
+        .join(facts.strata.lazy().unique(facts.block, keep="first", maintain_order=True), on=facts.block)
         .with_columns(value)
     )
-    coded = _coded(facts, known, attribute, values) if facts.scope == "account" else None
     for metric in facts.metrics:
         cells = _cells(facts, sums, metric, values.len())
         if not cells.stratum.size:
@@ -308,10 +360,10 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
         total_r, total_s = cells.per_pattern(r), cells.per_pattern(s)
         possible = (total_r > 0) & (total_s > 0)
         log_lift = np.log(np.where(possible, total_r, np.nan) / np.where(possible, total_s, np.nan))
-        if coded is None:
+        if facts.coded is None:
             variance, freedom, accounts = _between_accounts(cells, r, s, facts.account_ids.len())
         else:
-            variance, freedom = _between_ads(coded, cells, total_r, total_s)
+            variance, freedom = _between_ads(facts.coded, attribute, value, cells, total_r, total_s)
             accounts = np.ones(cells.patterns)
         with_value, without_value = _ads(facts, cells, ads)
         estimable = possible & (variance > 0) & (freedom >= 1)
@@ -391,49 +443,9 @@ def _between_accounts(cells: _Cells, r: Floats, s: Floats, accounts: int) -> tup
     return k / np.maximum(k - 1, 1) * (u**2).sum(axis=1), k - 1, k
 
 
-@dataclass(frozen=True, slots=True)
-class _Coded:
-    """Rows whose attribute is known, sorted by ad, and the values that they have.
-
-    `rows`: ad and s (codes from 0), n_METRIC and m_METRIC as floats. `pair` is the row of every value in `value`, or None
-    where each row has one value. `first_ad` is the first ad of every account.
-    """
-
-    rows: pl.DataFrame
-    pair: Codes | None
-    value: Codes
-    strata: int
-    ads: int
-    first_ad: Codes
-
-
-def _coded(facts: _Facts, known: pl.DataFrame, attribute: str, values: pl.Series) -> _Coded:
-    ads = known.select("account_id", "ad_id").unique().sort("account_id", "ad_id").with_row_index("ad")
-    rows = (
-        known.join(ads, on=["account_id", "ad_id"])
-        .join(facts.strata, on=["account_id", "stratum"])
-        .select(
-            pl.col("ad", "s").cast(pl.Int64),
-            *(pl.col(f"{side}_{m}").cast(pl.Float64).fill_null(0) for m in facts.metrics for side in "nm"),
-            attribute,
-        )
-        .sort("ad", "s")
-    )
-    listed = isinstance(rows.schema[attribute], pl.List)
-    pairs = rows.select(pl.int_range(pl.len()).alias("row"), attribute)
-    pairs = pairs.explode(attribute) if listed else pairs
-    account = ads.join(facts.strata.unique("account_id"), on="account_id", maintain_order="left")
-    return _Coded(
-        rows=rows.drop(attribute),
-        pair=_codes(pairs, "row") if listed else None,
-        value=pairs[attribute].cast(pl.Enum(values)).to_physical().to_numpy().astype(np.int64),
-        strata=facts.strata.height,
-        ads=ads.height,
-        first_ad=np.searchsorted(_codes(account, "account"), np.arange(facts.account_ids.len())),
-    )
-
-
-def _between_ads(coded: _Coded, cells: _Cells, total_r: Floats, total_s: Floats) -> tuple[Floats, Floats]:
+def _between_ads(
+    coded: _Coded, attribute: str, value: pl.Expr, cells: _Cells, total_r: Floats, total_s: Floats
+) -> tuple[Floats, Floats]:
     """Variance of the log lift clustered by ad, and its degrees of freedom, per account and value.
 
     Every ad of a stratum is on the other side of every value that it does not have. Those shares are products of the
@@ -453,16 +465,22 @@ def _between_ads(coded: _Coded, cells: _Cells, total_r: Floats, total_s: Floats)
     without = (-x0 / s, x0 / s * mu / theta, x0**2 / size, x0 * mu)
     with_ = (x1 / r, -x1 / r * mu, x1**2 / size, x1 * mu)
 
-    ad, stratum = coded.rows["ad"].to_numpy(), coded.rows["s"].to_numpy()
-    n, m = coded.rows[f"n_{cells.metric}"].to_numpy(), coded.rows[f"m_{cells.metric}"].to_numpy()
-    others = 1 - n / np.maximum(_sum(stratum, n, coded.strata), 1)[stratum]
+    rows = coded.rows.filter(pl.col(attribute).is_not_null())
+    ad, stratum = rows["ad"].to_numpy(), rows["s"].to_numpy()
+    n, m = rows[f"n_{cells.metric}"].to_numpy(), rows[f"m_{cells.metric}"].to_numpy()
+    n_stratum = _sum(stratum, n, coded.strata)
+    others = 1 - n / np.where(n_stratum > 0, n_stratum, 1)[stratum]
     factor = 1 / np.where(others > 0, others, 1)
     root = np.sqrt(factor)
     amounts = (root * m, root * n, factor * n, n)
     starts = np.searchsorted(ad, np.arange(coded.ads + 1))
     matrices = [csr_array((amount, stratum, starts), shape=(coded.ads, coded.strata)) for amount in amounts]
-    if coded.pair is not None:
-        ad, stratum, amounts = ad[coded.pair], stratum[coded.pair], tuple(amount[coded.pair] for amount in amounts)
+    pairs = rows.select(pl.int_range(pl.len()).alias("row"), attribute)
+    if isinstance(rows.schema[attribute], pl.List):
+        pairs = pairs.explode(attribute)
+        row = _codes(pairs, "row")
+        ad, stratum, amounts = ad[row], stratum[row], tuple(amount[row] for amount in amounts)
+    own_value = _codes(pairs.select(value), "value")
 
     variance = np.empty((coded.first_ad.size, cells.values))
     freedom = np.empty_like(variance)
@@ -472,8 +490,8 @@ def _between_ads(coded: _Coded, cells: _Cells, total_r: Floats, total_s: Floats)
         columns = block.stop - start
         cell = np.flatnonzero((cells.value >= start) & (cells.value < block.stop))
         place = cells.stratum[cell] * columns + cells.value[cell] - start
-        own = slice(None) if columns == cells.values else np.flatnonzero((coded.value >= start) & (coded.value < block.stop))
-        own_place, own_cluster = (code[own] * columns + coded.value[own] - start for code in (stratum, ad))
+        own = slice(None) if columns == cells.values else np.flatnonzero((own_value >= start) & (own_value < block.stop))
+        own_place, own_cluster = (code[own] * columns + own_value[own] - start for code in (stratum, ad))
         shares: list[Floats] = []
         for matrix, amount, weight0, weight1 in zip(matrices, amounts, without, with_, strict=True):
             weights, change = np.zeros((2, coded.strata * columns))

@@ -130,7 +130,8 @@ def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_ow
     except NotEnoughText as reason:
         text, note, scores = None, str(reason), _SCORES.to_frame()
     described = _described(creatives, scores)
-    frame = ctr_model.features(facts, facts, described, settings)
+    # Thinned before the features are made, so that their memory is bounded; the history of the kept ad-days is that of all facts.
+    frame = ctr_model.features(ctr_model.thin(facts, settings.max_rows), facts, described, settings)
     return ClickModel(ctr_model.train(frame, settings), text, note, scores)
 
 

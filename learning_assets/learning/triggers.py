@@ -18,14 +18,14 @@ from learning_assets.settings import Models
 class Evidence:
     """What is known on `day`; None or NaN where it is not.
 
-    `trained_until`: last training day of the champion, None where there is no champion.
+    `tried_on`: the newest day on which a challenger was trained, whether it won or not; None where there was none.
     `max_age_days`: age that the source's cadence allows (`settings.max_age_days`, or `archive_max_age_days` for an archive).
     `wape`: weighted absolute percentage error of the champion's predictions; `noise_floor`: the WAPE that a perfect predictor
     would show. Both are fractions of the clicks. `forced`: somebody asked for it.
     """
 
     day: date
-    trained_until: date | None
+    tried_on: date | None
     max_age_days: int
     wape: float | None = None
     noise_floor: float | None = None
@@ -61,15 +61,19 @@ def accuracy(evidence: Evidence, settings: Models) -> Trigger:
 
 
 def age(evidence: Evidence, settings: Models) -> Trigger:  # noqa: ARG001 - the cadence chooses between two settings
-    """The champion's last training day is too long ago, or there is no champion."""
+    """The last challenger was trained too long ago, or there never was one.
+
+    The age counts from the last attempt and not from the champion's last training day: the hold-out alone makes that older than a week,
+    and a champion that has just been defended is not challenged again on every day.
+    """
     limit = float(evidence.max_age_days)
-    if evidence.trained_until is None:
-        return Trigger("age", True, None, limit, "No model is in force.")
-    days = (evidence.day - evidence.trained_until).days
+    if evidence.tried_on is None:
+        return Trigger("age", True, None, limit, "No model was trained yet.")
+    days = (evidence.day - evidence.tried_on).days
     if days < 0:
-        raise ValueError(f"the champion was trained until {evidence.trained_until}, after {evidence.day}; nothing looks ahead")
+        raise ValueError(f"a challenger was trained on {evidence.tried_on}, after {evidence.day}; nothing looks ahead")
     fired = days > limit
-    reason = f"The champion's last training day is {days} days ago, {'above' if fired else 'not above'} {limit:.0f}."
+    reason = f"The last challenger was trained {days} days ago, {'above' if fired else 'not above'} {limit:.0f}."
     return Trigger("age", fired, float(days), limit, reason)
 
 

@@ -152,7 +152,7 @@ class EmbeddedPostgres:
             _create_databases(connection, [name])
 
     def release(self) -> bool:
-        """Let go of the server; the last of its users stops it. True if it was stopped here."""
+        """Let go of the server for this whole process; the last of its users stops it. True if it was stopped here."""
         _leave(self.folder)
         return self.folder.is_dir() and _stop_if_unused(self.folder)
 
@@ -214,13 +214,15 @@ class EmbeddedPostgres:
                     f"Set LEARNING_POSTGRES_DIR to a new folder. {_REMEDY}"
                 )
             owner = folder.stat().st_uid
-            if owner not in (os.geteuid(), account.uid):
+            if owner != os.geteuid():
                 raise EmbeddedPostgresError(
                     f"{folder} belongs to user id {owner}. Run as that user, or set LEARNING_HOME to another folder. {_REMEDY}"
                 )
+            # The system user passes through, but owns its data and socket only: neither who is admitted nor the log, which root
+            # writes, can be changed by way of the server.
             if account.switch:
-                os.chown(folder, account.uid, account.gid)
-            folder.chmod(0o700)
+                os.chown(folder, -1, account.gid)
+            folder.chmod(0o710 if account.switch else 0o700)
             closed = _closed_to(account, folder.parent)
         except OSError as error:
             raise EmbeddedPostgresError(
@@ -292,11 +294,18 @@ class EmbeddedPostgres:
         install = _install_for(account)
         self._make_cluster(account, install)
         socket = self._make_socket_folder(account)
-        (self.data / "pg_hba.conf").write_text(f"local all {ROLE} peer map=owner\n")
-        (self.data / "pg_ident.conf").write_text(f"owner {_quoted(account.admitted)} {ROLE}\n")
+        rules = {
+            "pg_hba.conf": f"local all {ROLE} peer map=owner\n",
+            "pg_ident.conf": f"owner {_quoted(account.admitted)} {ROLE}\n",
+        }
+        for name, text in rules.items():
+            (self.folder / name).write_text(text)
+            (self.folder / name).chmod(0o644)
         for stale in (self.data / "postmaster.pid", socket / f".s.PGSQL.{PORT}", socket / f".s.PGSQL.{PORT}.lock"):
             stale.unlink(missing_ok=True)
         options = {
+            "hba_file": str(self.folder / "pg_hba.conf"),
+            "ident_file": str(self.folder / "pg_ident.conf"),
             "listen_addresses": "",
             "port": str(PORT),
             "unix_socket_directories": _quoted(str(socket)),

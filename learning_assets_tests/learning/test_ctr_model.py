@@ -284,7 +284,7 @@ def test_importance_adds_up_and_knows_what_matters(small):
 
 
 def test_only_the_most_frequent_levels_are_kept_in_the_order_of_their_names(frame):
-    model = train(frame, QUICK, max_levels=3)
+    model = train(frame, QUICK.model_copy(update={"max_levels": 3}))
     top = frame["audience"].value_counts().sort("count", descending=True)["audience"].head(3)
     audience = next(feature for feature in model.card.features if feature.name == "audience")
     assert audience.levels == tuple(sorted(top))
@@ -324,8 +324,14 @@ def test_nothing_is_thinned_that_fits(market):
         thin(market.facts, 0)
 
 
-def test_training_is_bounded(frame):
-    assert train(frame, QUICK, max_rows=2_000).card.rows <= 2_200
+def test_training_is_bounded_and_owns_up_to_every_day_that_it_was_given(market, frame):
+    card = train(frame, QUICK.model_copy(update={"max_rows": 2_000})).card
+    assert card.rows <= 2_200
+    last = frame.with_columns(date=pl.when(pl.int_range(pl.len()) == 0).then(market.last + timedelta(1)).otherwise("date"))
+    assert [train(last.slice(skip), QUICK.model_copy(update={"max_rows": 2_000})).card.last_day for skip in (0, 1)] == [
+        market.last + timedelta(1),
+        market.last,
+    ]
 
 
 def test_readiness_counts_ads_with_enough_impressions():

@@ -13,7 +13,7 @@ from learning_assets.settings import Models
 
 SETTINGS = Models.model_validate({})
 TODAY = date(2026, 3, 31)
-CALM = Evidence(day=TODAY, trained_until=TODAY - timedelta(3), max_age_days=7, wape=0.15, noise_floor=0.14)
+CALM = Evidence(day=TODAY, tried_on=TODAY - timedelta(3), max_age_days=7, wape=0.15, noise_floor=0.14)
 
 
 def by_name(evidence: Evidence, settings: Models = SETTINGS) -> dict[str, Trigger]:
@@ -67,19 +67,19 @@ def test_accuracy_fires_exactly_beyond_both_bounds_and_never_on_the_unknown(wape
     ("days", "limit", "fired"), [(7, 7, False), (8, 7, True), (0, 7, False), (28, 28, False), (35, 28, True)]
 )
 def test_age_counts_from_the_last_training_day(days, limit, fired):
-    trigger = by_name(replace(CALM, trained_until=TODAY - timedelta(days), max_age_days=limit))["age"]
+    trigger = by_name(replace(CALM, tried_on=TODAY - timedelta(days), max_age_days=limit))["age"]
     assert (trigger.value, trigger.threshold, trigger.fired) == (days, limit, fired)
     assert f"{days} days ago" in trigger.reason
 
 
-def test_without_a_champion_age_fires():
-    trigger = by_name(replace(CALM, trained_until=None, wape=None, noise_floor=None))["age"]
-    assert (trigger.fired, trigger.value, trigger.reason) == (True, None, "No model is in force.")
+def test_without_a_model_age_fires():
+    trigger = by_name(replace(CALM, tried_on=None, wape=None, noise_floor=None))["age"]
+    assert (trigger.fired, trigger.value, trigger.reason) == (True, None, "No model was trained yet.")
 
 
 def test_a_champion_from_the_future_is_refused():
     with pytest.raises(ValueError, match="after 2026-03-31; nothing looks ahead"):
-        evaluate(replace(CALM, trained_until=TODAY + timedelta(1)), SETTINGS)
+        evaluate(replace(CALM, tried_on=TODAY + timedelta(1)), SETTINGS)
 
 
 def test_force_fires_when_asked_for():
