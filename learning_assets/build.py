@@ -1,11 +1,6 @@
 """Puts assets, checks, jobs, schedules, sensors and resources together. Keyword overrides replace parts for tests."""
 
-import warnings
-
 import dagster as dg
-
-# Partitioned asset checks are marked as a preview in Dagster 1.13; the bounds in pyproject.toml hold it to that version.
-warnings.filterwarnings("ignore", message="Specifying a partitions_def on an AssetCheckSpec", category=dg.PreviewWarning)
 
 from learning_assets.assets import GROUPS, LAKE
 from learning_assets.assets.accuracy import prediction_accuracy

@@ -5,6 +5,8 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -22,12 +24,16 @@ os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 import sqlalchemy as sa  # noqa: E402
 
 from learning_assets.assets import LAKE  # noqa: E402
+from learning_assets.automation.replay import replay  # noqa: E402
+from learning_assets.clock import days_between  # noqa: E402
 from learning_assets.opening import open_identity  # noqa: E402
+from learning_assets.platforms.source import Source  # noqa: E402
 from learning_assets.settings import Settings  # noqa: E402
 from learning_assets.store import address as addresses  # noqa: E402
 from learning_assets.store import migrations  # noqa: E402
 from learning_assets.store.address import Address  # noqa: E402
 from learning_assets.store.store import Store  # noqa: E402
+from learning_assets_tests.world import Learned, MakeWorld, World  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -47,17 +53,24 @@ def server() -> Iterator[Address]:
     shutil.rmtree(ROOM, ignore_errors=True)
 
 
-@pytest.fixture
-def database(server: Address) -> Iterator[Address]:
-    """A database of its own, with all tables and no rows."""
+@contextmanager
+def copy_of(server: Address, template: str) -> Iterator[Address]:
+    """A copy of a database, for as long as the context lasts; nobody may be connected to the original."""
     mine = server.with_database(f"t_{uuid.uuid4().hex}")
     engine = sa.create_engine(server.with_database("postgres").learning(), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(sa.text(f'CREATE DATABASE "{mine.database}" TEMPLATE template_learning'))
+        connection.execute(sa.text(f'CREATE DATABASE "{mine.database}" TEMPLATE "{template}"'))
     yield mine
     with engine.connect() as connection:
         connection.execute(sa.text(f'DROP DATABASE "{mine.database}" WITH (FORCE)'))
     engine.dispose()
+
+
+@pytest.fixture
+def database(server: Address) -> Iterator[Address]:
+    """A database of its own, with all tables and no rows."""
+    with copy_of(server, "template_learning") as mine:
+        yield mine
 
 
 @pytest.fixture
@@ -76,6 +89,73 @@ def store(make_settings: Callable[..., Settings]) -> Store:
     """An empty store of the simulated market: 6 accounts of 5 or more owners."""
     settings = make_settings(sandbox={"accounts": 6, "ads": 12})
     return Store(settings, LAKE, lambda: open_identity(settings))
+
+
+@pytest.fixture
+def make_world(make_settings: Callable[..., Settings]) -> MakeWorld:
+    """Worlds in the test's own database; give each its own `home` where there are several."""
+
+    def make(source: Source | None = None, **overrides: object) -> World:
+        return World.of(make_settings(**overrides), source)
+
+    return make
+
+
+LEARNED = {
+    "sandbox": {"accounts": 6, "ads": 12, "impressions": 5_000},
+    "patterns": {"min_accounts": 5},
+    "models": {"max_age_days": 4, "trees": 60},
+}
+"""Settings of the world that has learned: six owners, patterns that may become active over them, and a model that is contested twice."""
+
+FACTS_FROM, LEARNED_FROM, LEARNED_UNTIL = date(2026, 1, 20), date(2026, 2, 22), date(2026, 3, 1)
+
+
+@pytest.fixture(scope="session")
+def _learned_once(server: Address) -> tuple[str, Path]:
+    """A database and a home in which eight days were replayed on top of a month of facts. Nobody is connected to it."""
+    name, home = "learned", ROOM / "learned"
+    with copy_of(server, "template_learning") as draft:
+        world = World.of(Settings(home=home, database_url=draft.learning(), **LEARNED))  # type: ignore[arg-type]
+        for day in days_between(FACTS_FROM, LEARNED_FROM - timedelta(days=1)):
+            world.store.lake.write("ad_catalog", day, world.source.catalog(day).sort("account_id", "ad_id"))
+            world.store.lake.write("actuals", day, world.source.actuals(day, day, day).actuals.sort("account_id", "ad_id"))
+        replay(world.cycle, world.instance, world.store, days_between(LEARNED_FROM, LEARNED_UNTIL))
+        world.store.tables.engine.dispose()
+        engine = sa.create_engine(server.with_database("postgres").learning(), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            leave = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name"
+            connection.execute(sa.text(leave), {"name": draft.database})
+            connection.execute(sa.text(f'CREATE DATABASE "{name}" TEMPLATE "{draft.database}"'))
+        engine.dispose()
+    return name, home
+
+
+@contextmanager
+def _learned_copy(server: Address, once: tuple[str, Path], home: Path) -> Iterator[Learned]:
+    shutil.copytree(once[1], home)
+    with copy_of(server, once[0]) as mine:
+        world = World.of(Settings(home=home, database_url=mine.learning(), **LEARNED))  # type: ignore[arg-type]
+        parts = (world.settings, world.store, world.source, world.instance, world.definitions)
+        yield Learned(*parts, FACTS_FROM, tuple(days_between(LEARNED_FROM, LEARNED_UNTIL)))
+
+
+@pytest.fixture(scope="session")
+def learned(server: Address, _learned_once: tuple[str, Path]) -> Iterator[Learned]:
+    """A small simulated market that has learned eight days, for tests that only read.
+
+    6 accounts of as many owners with 12 ads each; facts since FACTS_FROM, everything learned from LEARNED_FROM to LEARNED_UNTIL, the
+    day before LEARNING_NOW. Made once a session (about 15 s); a test that changes anything takes `learned_copy`.
+    """
+    with _learned_copy(server, _learned_once, ROOM / "learned-to-read") as world:
+        yield world
+
+
+@pytest.fixture
+def learned_copy(server: Address, _learned_once: tuple[str, Path], tmp_path: Path) -> Iterator[Learned]:
+    """The world of `learned` for one test, which may change it (about 0.3 s)."""
+    with _learned_copy(server, _learned_once, tmp_path / "home") as world:
+        yield world
 
 
 @pytest.fixture(scope="session")

@@ -67,8 +67,8 @@ def prediction_accuracy(
         "ads",
         "ad_days",
     )
-    numbers = {}
-    for row in overall.filter(pl.col("pool") == overall["pool"].first()).iter_rows(named=True):
+    numbers: dict[str, float | None] = {}
+    for row in overall.filter(pl.col("pool") == pl.col("pool").first()).iter_rows(named=True):
         numbers |= {
             f"{row['model']}_{name}": row[name]
             for name in ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")

@@ -1,7 +1,7 @@
 """The day that a run learns, as the assets see it."""
 
+import datetime
 from dataclasses import dataclass
-from datetime import date, timedelta
 
 import dagster as dg
 
@@ -29,9 +29,9 @@ class Day:
     simulated : every figure comes from the simulated market.
     """
 
-    date: date
-    next: date
-    known_on: date
+    date: datetime.date
+    next: datetime.date
+    known_on: datetime.date
     step_days: int
     replaying: bool
     quiet: bool
@@ -45,14 +45,14 @@ class Day:
 
 def day_of(context: dg.AssetExecutionContext, source: Source, settings: Settings) -> Day:
     """The run's day, from its partition and its tags."""
-    day = date.fromisoformat(context.partition_key)
+    day = datetime.date.fromisoformat(context.partition_key)
     step = 7 if source.cadence == "week" else 1
     tags = context.run.tags
     replaying = REPLAY_TAG in tags
     return Day(
         date=day,
-        next=day + timedelta(days=step),
-        known_on=day if replaying else max(day, clock.today(settings) - timedelta(days=1)),
+        next=day + datetime.timedelta(days=step),
+        known_on=day if replaying else max(day, clock.today(settings) - datetime.timedelta(days=1)),
         step_days=step,
         replaying=replaying,
         quiet=QUIET_TAG in tags,

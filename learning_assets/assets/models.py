@@ -227,10 +227,11 @@ def _card(one: Retrained) -> str:
     assert one.model is not None
     card = json.loads(one.model["card"])
     lines = [f"**{one.model['model_id']}**: {one.status.replace('_', ' ')}. {one.reason}", ""]
+    days = f"{one.model['trained_from']} to {one.model['trained_until']}"
     lines += [
-        f"Trained on {one.model['ad_days']:,} ad-days of {one.model['ads']:,} ads, {one.model['trained_from']} to {one.model['trained_until']}, in {one.model['seconds']:.1f} s. Text model: {card['text']}.",
-        "",
+        f"Trained on {one.model['ad_days']:,} ad-days of {one.model['ads']:,} ads, {days}, in {one.model['seconds']:.1f} s."
     ]
+    lines += [f"Text model: {card['text']}.", ""]
     lines += ["| feature | share of gain |", "|---|---|"]
     lines += [f"| {name} | {gain:.3f} |" for name, gain in card["importance"][:12]]
     return "\n".join(lines)

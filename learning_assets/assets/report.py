@@ -6,7 +6,7 @@ Figures, platform ids and attribute values only: never ad text, names, tokens or
 import base64
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
@@ -90,7 +90,7 @@ def report(
     plot : a chart.
     tables : further markdown by key.
     """
-    metadata: dict[str, dg.MetadataValue | int | float] = {
+    metadata: dict[str, Any] = {
         "dagster/row_count": written.rows,
         "dagster/column_schema": column_schema(schema),
     }
@@ -103,4 +103,4 @@ def report(
     metadata |= {name: dg.MetadataValue.md(text) for name, text in (tables or {}).items()}
     metadata |= {name: dg.MetadataValue.float(float(value)) for name, value in numbers.items() if value is not None}
     version = dg.DataVersion(written.version) if isinstance(written, DayFile) else None
-    return dg.MaterializeResult(metadata=metadata, data_version=version)
+    return dg.MaterializeResult(metadata=metadata, data_version=version)  # pyright: ignore[reportReturnType]

@@ -9,7 +9,6 @@ import dagster as dg
 from learning_assets import clock
 from learning_assets.automation.calendar import range_to_replay
 from learning_assets.automation.replay import replay
-from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
 from learning_assets.store.store import Store
 
@@ -37,9 +36,7 @@ def _job(
     name: str, keys: tuple[str, ...], description: str, tags: dict[str, str] | None = None
 ) -> "UnresolvedAssetJobDefinition":
     selection = dg.AssetSelection.assets(*keys)
-    return dg.define_asset_job(
-        name, selection, description=description, partitions_def=DAILY, tags=tags, executor_def=dg.in_process_executor
-    )
+    return dg.define_asset_job(name, selection, description=description, tags=tags, executor_def=dg.in_process_executor)
 
 
 learning_cycle = _job(

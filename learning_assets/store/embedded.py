@@ -700,7 +700,8 @@ def _keep(order: dict[str, Any]) -> None:
         process.send_signal(signal.SIGINT)
 
     signal.signal(signal.SIGTERM, stop)
-    threading.Thread(target=_stop_after_last_user, args=(folder, process), daemon=True).start()
+    ending = threading.Lock()
+    threading.Thread(target=_stop_after_last_user, args=(folder, process, ending), daemon=True).start()
     assert process.stdout is not None
     size = log.stat().st_size if log.exists() else 0
     for line in process.stdout:
@@ -712,16 +713,19 @@ def _keep(order: dict[str, Any]) -> None:
             with log.open("ab") as file:
                 size += file.write(line)
     process.wait()
+    with ending:  # a stop that has begun tidies up before this process ends
+        return
 
 
-def _stop_after_last_user(folder: Path, process: subprocess.Popen[bytes]) -> None:
+def _stop_after_last_user(folder: Path, process: subprocess.Popen[bytes], ending: threading.Lock) -> None:
     try:
         while True:
             # Waited for without start.lock, which whoever takes users.lock holds; then asked again in the right order.
             with _locked(folder / "users.lock"):
                 pass
-            if _stop_if_unused(folder):
-                return
+            with ending:
+                if _stop_if_unused(folder):
+                    return
             time.sleep(0.1)
     except (OSError, EmbeddedPostgresError):
         process.send_signal(signal.SIGQUIT)

@@ -4,6 +4,8 @@ Rates are fractions, lifts are differences of natural logarithms, money is in mi
 moments are UTC. `as_of` is the newest day whose facts a row may rest on. `owner` is NULL where a row was fitted over several owners.
 """
 
+from typing import Any
+
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
@@ -25,11 +27,11 @@ metadata = sa.MetaData(
 _TEXT, _DAY, _BOOL, _INT, _REAL = sa.Text, sa.Date, sa.Boolean, sa.BigInteger, sa.Double
 
 
-def _column(name: str, kind: type[sa.types.TypeEngine[object]], *, required: bool = False) -> "sa.Column[object]":
+def _column(name: str, kind: type[sa.types.TypeEngine[Any]], *, required: bool = False) -> "sa.Column[Any]":
     return sa.Column(name, kind, nullable=not required)
 
 
-_KINDS: dict[pl.DataType, "sa.types.TypeEngine[object] | type[sa.types.TypeEngine[object]]"] = {
+_KINDS: dict[pl.DataType, "sa.types.TypeEngine[Any] | type[sa.types.TypeEngine[Any]]"] = {
     pl.String(): sa.Text,
     pl.Date(): sa.Date,
     pl.Boolean(): sa.Boolean,
@@ -41,12 +43,12 @@ _KINDS: dict[pl.DataType, "sa.types.TypeEngine[object] | type[sa.types.TypeEngin
 }
 
 
-def _columns(found: pl.Schema, *, without: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> "list[sa.Column[object]]":
+def _columns(found: pl.Schema, *, without: tuple[str, ...] = (), required: tuple[str, ...] = ()) -> "list[sa.Column[Any]]":
     """The columns of what `learning` finds, under the names that it gives them."""
     return [sa.Column(name, _KINDS[kind], nullable=name not in required) for name, kind in found.items() if name not in without]
 
 
-def _moment(name: str, *, required: bool = True) -> "sa.Column[object]":
+def _moment(name: str, *, required: bool = True) -> "sa.Column[Any]":
     return sa.Column(name, sa.DateTime(timezone=True), nullable=not required)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
@@ -213,7 +214,7 @@ class Store:
 
     def creatives(self, columns: list[str], account_ids: Sequence[str] | None = None) -> pl.DataFrame:
         """Columns of `creative_dna` of all accounts or of some, for the pipeline."""
-        of = {} if account_ids is None else {"account_id": list(account_ids)}
+        of: dict[str, Any] = {} if account_ids is None else {"account_id": list(account_ids)}
         return self.tables.read("creative_dna", PIPELINE, columns=columns, **of).sort("account_id", "creative_id")
 
     def ad_days(self, until: date, days: int) -> pl.DataFrame:

@@ -5,7 +5,7 @@ columns mean (`schema`), which rows may be fitted together (`walls`).
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -54,7 +54,7 @@ def frame_schema(table: sa.Table) -> pl.Schema:
 
     def of(column_type: sa.types.TypeEngine[Any]) -> Any:
         if isinstance(column_type, sa.ARRAY):
-            return pl.List(of(column_type.item_type))
+            return pl.List(of(cast("Any", column_type).item_type))
         return next(to for kind, to in kinds if isinstance(column_type, kind))
 
     return pl.Schema({column.name: of(column.type) for column in table.columns})
@@ -81,7 +81,7 @@ class Tables:
         return self._engine
 
     @contextmanager
-    def lock(self, name: str, *, wait: bool = True) -> Iterator[None]:
+    def lock(self, name: str, *, wait: bool = True) -> Generator[None]:
         """Be the only process inside the context of that name; freed by the server when the process dies.
 
         Raises
@@ -156,15 +156,15 @@ class Tables:
 
     def _fetch(self, text: str) -> pl.DataFrame:
         """Run a query on the one connection that is kept for bulk reads; where the server has gone since, on a new one."""
-        from adbc_driver_manager import Error
-        from adbc_driver_postgresql import dbapi
+        from adbc_driver_manager import Error  # pyright: ignore[reportMissingTypeStubs]
+        from adbc_driver_postgresql import dbapi  # pyright: ignore[reportMissingTypeStubs]
 
         with self._reading:
             for fresh in (self._reader is None, True):
                 if fresh:
-                    self._reader = dbapi.connect(self._uri, autocommit=True)
+                    self._reader = cast("Any", dbapi).connect(self._uri, autocommit=True)
                 try:
-                    return cast("pl.DataFrame", pl.read_database(text, self._reader))
+                    return pl.read_database(text, self._reader)
                 except Error:
                     if fresh:
                         raise
@@ -243,7 +243,7 @@ class Tables:
         key = [column.name for column in table.primary_key.columns]
         with self._engine.begin() as connection:
             connection.execute(sa.text(f'CREATE TEMPORARY TABLE incoming (LIKE "{name}" INCLUDING DEFAULTS) ON COMMIT DROP'))
-            incoming = sa.table("incoming", *(sa.column(column) for column in rows.columns))
+            incoming = sa.table("incoming", *(cast("Any", sa.column(column)) for column in rows.columns))
             self._copy(connection, incoming, rows)
             source = sa.select(*(incoming.c[column] for column in rows.columns))
             insert = pg.insert(table).from_select(rows.columns, source)

@@ -321,8 +321,9 @@ def test_a_machine_that_lost_its_power_starts_it_again(server: EmbeddedPostgres)
     pid = server.status().pid
     assert pid is not None
     postmaster = psutil.Process(pid)
-    for process in (*postmaster.children(), postmaster):
-        process.kill()
+    for process in (postmaster, *postmaster.children()):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
     wait_until(lambda: not server.status().running)
     pid_file = server.data / "postmaster.pid"
     lines = pid_file.read_text().splitlines()

@@ -1,0 +1,153 @@
+"""What a day of learning costs: `python -m benchmarks.cycle_cost --ads 20000 --days 90 [--seed N] [--short]`.
+
+A simulated market is written into a store for `--days` days, and for 365 days into a second one. In each, the cycle of the last day but one is
+run first (it trains the first model and reads every creative), then the cycle of the last day is measured, in a process of its own.
+
+The last line is one JSON object: `cycle_s`, seconds of the last day's cycle; `dagster_overhead_s`, what of them is not spent inside assets and
+checks; `ratio_to_scan`, cycle over a plain polars group-by of the window's facts; `history_ratio`, cycle with 365 days in the store over that
+with `--days`; `peak_mb`, largest resident memory of the process, training included.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import polars as pl
+
+ADS_PER_ACCOUNT = 100
+LAST = date(2026, 3, 1)
+
+
+def prepare(home: Path, days: int) -> None:
+    """Write catalogs and actuals of the last `days` days, but the last two of actuals, into the lake of a new store."""
+    from learning_assets.build import open_store
+    from learning_assets.opening import open_identity, open_source
+    from learning_assets.settings import Settings
+
+    settings = Settings(home=home)
+    source, store = open_source(settings, open_identity(settings)), open_store(settings)
+    store.register(source.accounts())
+    first, last = LAST - timedelta(days=days - 1), LAST - timedelta(days=2)
+    known: dict[date, pl.DataFrame] = {}
+    for begin in range(0, days - 2, 30):
+        start = first + timedelta(days=begin)
+        end = min(start + timedelta(days=29), last)
+        facts = source.actuals(start, end, LAST).actuals.partition_by("date", as_dict=True)
+        known |= {date.fromisoformat(str(key[0])): frame for key, frame in facts.items()}
+        for day in sorted(known):
+            store.lake.write("ad_catalog", day, source.catalog(day).sort("account_id", "ad_id"))
+            store.lake.write("actuals", day, known.pop(day).sort("account_id", "ad_id"))
+        print(f"written up to {end}", file=sys.stderr)
+
+
+def measure() -> dict[str, float]:
+    """Run the cycles of the last two days in this process and time the second."""
+    import dagster as dg
+    import polars as pl
+
+    from learning_assets.automation.replay import QUIET_CONSOLE
+    from learning_assets.build import build_definitions, open_store
+    from learning_assets.cli import dagster_instance
+    from learning_assets.settings import Settings
+
+    settings = Settings()
+    store = open_store(settings)
+    job = build_definitions(settings=settings, store=store).resolve_job_def("learning_cycle")
+    with dagster_instance() as instance:
+        for day in (LAST - timedelta(days=1), LAST):
+            began = time.perf_counter()
+            result = job.execute_in_process(
+                run_config=QUIET_CONSOLE, partition_key=day.isoformat(), instance=instance, tags={"learning/quiet": "1"}
+            )
+            seconds = time.perf_counter() - began
+    steps = {
+        event.step_key: cast("Any", event.event_specific_data).duration_ms / 1000
+        for event in result.all_events
+        if event.event_type == dg.DagsterEventType.STEP_SUCCESS
+    }
+    for name, took in steps.items():
+        print(f"{name}: {took:.2f} s", file=sys.stderr)
+    window = settings.patterns.window_days
+    began = time.perf_counter()
+    store.lake.scan("actuals", LAST - timedelta(days=window - 1), LAST).group_by("account_id", "ad_id").agg(
+        pl.col("impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros").sum()
+    ).collect()
+    scan = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"cycle_s": seconds, "overhead_s": seconds - sum(steps.values()), "scan_s": scan, "peak_mb": peak}
+
+
+def run(ads: int, days: int, seed: int, longer: int) -> dict[str, float]:
+    """The benchmark in processes of its own below a temporary folder."""
+    found: dict[int, dict[str, float]] = {}
+    for length in (longer, days):
+        folder = Path(tempfile.mkdtemp(prefix="cycle-cost-"))
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LEARNING_")} | {
+            "LEARNING_HOME": str(folder),
+            "LEARNING_NOW": f"{LAST + timedelta(days=1)}T03:00:00+00:00",
+            "LEARNING_SANDBOX_SEED": str(seed),
+            "LEARNING_SANDBOX_ACCOUNTS": str(max(5, ads // ADS_PER_ACCOUNT)),
+            "LEARNING_SANDBOX_ADS": str(min(ads, ADS_PER_ACCOUNT)),
+            "LEARNING_SANDBOX_HISTORY_DAYS": str(longer + 5),
+            "LEARNING_START_DAYS": "500",
+        }
+        try:
+            for step in (["--prepare", str(length)], ["--measure"]):
+                command = [sys.executable, "-m", "benchmarks.cycle_cost", "--ads", str(ads), "--seed", str(seed), *step]
+                done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+            found[length] = json.loads(done.stdout.splitlines()[-1])
+            print(f"{length} days: {found[length]}", file=sys.stderr)
+        finally:
+            stop(folder)
+    short = found[days]
+    return {
+        "cycle_s": short["cycle_s"],
+        "dagster_overhead_s": short["overhead_s"],
+        "ratio_to_scan": short["cycle_s"] / short["scan_s"],
+        "history_ratio": found[longer]["cycle_s"] / short["cycle_s"],
+        "peak_mb": max(one["peak_mb"] for one in found.values()),
+    }
+
+
+def stop(home: Path) -> None:
+    """Stop the store's embedded server and remove the store."""
+    from learning_assets.store.embedded import EmbeddedPostgres
+
+    server = EmbeddedPostgres(home)
+    server.stop()
+    shutil.rmtree(server.folder, ignore_errors=True)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+def main() -> None:
+    """Run the benchmark and print its figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ads", type=int, default=20_000)
+    parser.add_argument("--days", type=int, default=90)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--short", action="store_true", help="a small market, in seconds")
+    parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.prepare:
+        prepare(Path(os.environ["LEARNING_HOME"]), asked.prepare)
+    elif asked.measure:
+        print(json.dumps(measure()))
+    elif asked.short:
+        print(json.dumps(run(ads=120, days=20, seed=asked.seed, longer=30)))
+    else:
+        print(json.dumps(run(asked.ads, asked.days, asked.seed, longer=365)))
+
+
+if __name__ == "__main__":
+    main()
