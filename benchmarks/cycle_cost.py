@@ -1,7 +1,7 @@
 """What a day of learning costs: `python -m benchmarks.cycle_cost --ads 20000 --days 90 [--seed N] [--short]`.
 
-A simulated market is written into a store for `--days` days, and for 365 days into a second one. In each, the cycle of the last day but one is
-run first (it trains the first model and reads every creative), then the cycle of the last day is measured, in a process of its own.
+A simulated market is written into a store for `--days` days, and for 365 days into a second one. In each, the cycles of a week are run first (the
+first of them reads every creative and trains the first model), then the cycle of the next day is measured, in a process of its own.
 
 The last line is one JSON object: `cycle_s`, seconds of the last day's cycle; `dagster_overhead_s`, what of them is not spent inside assets and
 checks; `ratio_to_scan`, cycle over a plain polars group-by of the window's facts; `history_ratio`, cycle with 365 days in the store over that
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
 ADS_PER_ACCOUNT = 100
 LAST = date(2026, 3, 1)
+WARM_UP_DAYS = 7
 
 
 def prepare(home: Path, days: int) -> None:
-    """Write catalogs and actuals of the last `days` days, but the last two of actuals, into the lake of a new store."""
+    """Write catalogs and actuals of the last `days` days, but those that cycles are run for, into the lake of a new store."""
     from learning_assets.build import open_store
     from learning_assets.opening import open_identity, open_source
     from learning_assets.settings import Settings
@@ -37,9 +38,9 @@ def prepare(home: Path, days: int) -> None:
     settings = Settings(home=home)
     source, store = open_source(settings, open_identity(settings)), open_store(settings)
     store.register(source.accounts())
-    first, last = LAST - timedelta(days=days - 1), LAST - timedelta(days=2)
+    first, last = LAST - timedelta(days=days - 1), LAST - timedelta(days=WARM_UP_DAYS + 1)
     known: dict[date, pl.DataFrame] = {}
-    for begin in range(0, days - 2, 30):
+    for begin in range(0, days - WARM_UP_DAYS - 1, 30):
         start = first + timedelta(days=begin)
         end = min(start + timedelta(days=29), last)
         facts = source.actuals(start, end, LAST).actuals.partition_by("date", as_dict=True)
@@ -51,25 +52,27 @@ def prepare(home: Path, days: int) -> None:
 
 
 def measure() -> dict[str, float]:
-    """Run the cycles of the last two days in this process and time the second."""
+    """Run the cycles of the last days in this process and time the last."""
     import dagster as dg
     import polars as pl
 
     from learning_assets.automation.replay import QUIET_CONSOLE
     from learning_assets.build import build_definitions, open_store
     from learning_assets.cli import dagster_instance
+    from learning_assets.clock import days_between
     from learning_assets.settings import Settings
 
     settings = Settings()
     store = open_store(settings)
     job = build_definitions(settings=settings, store=store).resolve_job_def("learning_cycle")
     with dagster_instance() as instance:
-        for day in (LAST - timedelta(days=1), LAST):
+        for day in days_between(LAST - timedelta(days=WARM_UP_DAYS), LAST):
             began = time.perf_counter()
             result = job.execute_in_process(
                 run_config=QUIET_CONSOLE, partition_key=day.isoformat(), instance=instance, tags={"learning/quiet": "1"}
             )
             seconds = time.perf_counter() - began
+            print(f"{day}: {seconds:.1f} s", file=sys.stderr)
     steps = {
         event.step_key: cast("Any", event.event_specific_data).duration_ms / 1000
         for event in result.all_events

@@ -7,16 +7,18 @@ accounts for CTR. The log CTR of an ad is log 1.5 % + account (standard deviatio
 set, see `power_25`) + the account's deviation from that hook's effect (0.10) + ad (0.30); clicks are Poisson.
 
 - `false_of_12_null`: hooks out of 12 that become active although no hook has an effect (accounts still deviate), mean
-over the markets. - `coverage`: share of the 95 % intervals of the unshrunk lift that hold the Mantel-Haenszel estimand,
-over all hooks and markets. The estimand
-  is the Mantel-Haenszel ratio of *expected* clicks: each stratum's accounts, hooks and impressions are what they are;
-  what is averaged over is what another draw of the same market would draw anew: ads, the accounts' deviations, and
-  clicks.
+  over the markets.
+- `coverage`: share of the 95 % intervals of the unshrunk lift that hold the Mantel-Haenszel estimand, over all hooks and
+  markets. The estimand is the Mantel-Haenszel ratio of *expected* clicks: the levels of the accounts, the hooks of the ads
+  and the impressions are what they are; what another draw would draw anew is averaged over: ads' noise, accounts'
+  deviations from an effect, and clicks.
 - `rmse_log_lift`: root mean squared error of the unshrunk log lift against that estimand.
 - `power_25`: share of the markets in which a hook whose true rate is 25 % above the mean rate of the others becomes
-active with that sign. - `rows_per_second`: 10,000,000 rows (ads x 13 weeks in 200 accounts, 6 attributes of 12 values,
-three metrics) mined over all accounts; best of 3. - `ratio_to_scan`: the time of that over the time of one polars
-group-by (sums by account and week) of the same frame; best of 3.
+  active with that sign.
+- `rows_per_second`: 10 million rows (ads x 13 weeks in 200 accounts, 6 attributes of 12 values, three metrics) mined over
+  all accounts; best of 3.
+- `ratio_to_scan`: the time of that over the time of one polars group-by (sums by account and week) of the same frame;
+  best of 3.
 """
 
 import argparse

@@ -21,14 +21,16 @@ def last_learned(store: Store) -> date | None:
 
 
 def days_to_learn(store: Store, source: Source, today: date) -> list[date]:
-    """Ended days that were not learned yet, oldest first, at most `cycle_days` back; the newest ended day alone where none was learned."""
+    """Ended days since the last learned one, oldest first, at most `cycle_days`; the newest ended day alone where none was learned.
+
+    The oldest come first even where more have ended: each rests on the day before, and later cycles take the others.
+    """
     last = source.last_day(today)
     done = last_learned(store)
     if done is None:
         return [last] if last >= store.identity.start_day else []
     step = step_days(source)
-    oldest = max(done + timedelta(days=step), last - timedelta(days=step * (store.settings.automation.cycle_days - 1)))
-    return days_between(oldest, last, step)
+    return days_between(done + timedelta(days=step), last, step)[: store.settings.automation.cycle_days]
 
 
 def range_to_replay(store: Store, source: Source, first: date | None, last: date | None, today: date) -> list[date]:

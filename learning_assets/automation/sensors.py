@@ -25,13 +25,14 @@ DECIDES_ITSELF = {"retrain_check", "learning_cycle"}
 BATCH = 50
 
 
-def read_cursor(text: str | None) -> int:
-    """Where a sensor stopped reading; the beginning where that cannot be read, since run keys make a second reading harmless."""
+def read_cursor(text: str | None, newest: int) -> int:
+    """Where a sensor stopped reading, at most the `newest` event's id; the beginning where that cannot be read, since run keys make a
+    second reading harmless."""
     try:
         position = json.loads(text or "0")
     except ValueError:
         return 0
-    return position if isinstance(position, int) and not isinstance(position, bool) and position >= 0 else 0
+    return position if isinstance(position, int) and not isinstance(position, bool) and 0 <= position <= newest else 0
 
 
 @dg.sensor(
@@ -44,7 +45,8 @@ def accuracy_drop(
     context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Read what was materialized since the cursor; ask for a retrain once per day and revision of the accuracy row."""
-    filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("prediction_accuracy"), after_storage_id=read_cursor(context.cursor))
+    since = read_cursor(context.cursor, context.instance.event_log_storage.get_maximum_record_id() or 0)
+    filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("prediction_accuracy"), after_storage_id=since)
     records = context.instance.fetch_materializations(filters, limit=BATCH, ascending=True).records
     if not records:
         return dg.SkipReason("Accuracy was not measured since the last tick.")

@@ -9,22 +9,24 @@ denominators and numerators of the ads with the value, n0, m0 those of the other
 n1. With R = m1 n0 / N and S = m0 n1 / N, the log lift is log(ΣR / ΣS) (Mantel & Haenszel 1959; for rates Greenland &
 Robins, Biometrics 41, 1985). It compares within strata only, so the level of an account and the week's season cancel.
 
-**Error over several accounts.** Accounts are the clusters: u = R_c / ΣR - S_c / ΣS per account, se² = k/(k-1) Σu²,
-Student's t with k - 1.
+**Error over several accounts.** Accounts are the clusters: u_c = R_c / ΣR - S_c / ΣS, and w_c the account's share of the
+comparison (mean of R_c / ΣR and S_c / ΣS). se² = Σ u_c² / (1 - w_c), Student's t with 1/Σw² - 1 degrees of freedom. Where
+k accounts weigh the same these are the textbook's k/(k-1) Σu² and k - 1; where one account dominates, the textbook's
+would call half a dozen accounts sixty (simulated at twenty accounts whose sizes vary by a factor of e: p < 0.05 in 13 %
+of comparisons without any effect, against 6 %).
 
-**Error within an account.** Ads are the clusters. The derivative of the log lift by the weight of ad i gives its share
-of the estimate,
+**Error within an account.** Ads are the clusters. The derivative of the log lift by the weight of ad i is its share,
 
-    u_i = Σ_s  (n0/N) (m_i - n_i μ1) / ΣR   in the strata where it has the value,  μ1 = (m1 + θ m0) / N,
-        - Σ_s  (n1/N) (m_i - n_i μ0) / ΣS   in those where it has not,             μ0 = μ1 / θ,
+    u_i = Σ_s (n0/N) (m_i - n_i μ1) / ΣR     over the strata in which it has the value,     μ1 = (m1 + θ m0) / N,
+        - Σ_s (n1/N) (m_i - n_i μ0) / ΣS     over those in which it has not,                μ0 = μ1 / θ,
 
-with θ the lift; the shares of a stratum's ads add up to R_s/ΣR - S_s/ΣS, so both clusterings linearise the same
-estimate. Residuals are too small because μ and θ were fitted to the same ads, by half in an experiment of two arms:
-they are divided by √(1 - n_i/N) in each stratum and by √(1 - g_i) per ad, g_i its leverage on the lift (the
-bias-reduced errors of Bell & McCaffrey 2002, as if ads were exchangeable). Student's t has G - 1 degrees of freedom, G
-= (Σa²)²/Σa⁴ the effective number of ads and a_i = Σ_s (n1 n0/N-weighted) influence of an ad's noise (Carter, Schnepel &
-Steigerwald, Rev. Econ. Stat. 99, 2017): a few large ads, or two ads against fifty, do not pass for many. One ad alone
-on a side says nothing about the spread between ads: the error is NULL then.
+θ being the lift; the shares of a stratum add up to R_s/ΣR - S_s/ΣS, so both clusterings linearise the same estimate.
+Residuals are too small because μ and θ were fitted to the same ads, by half in an experiment of two arms: they are
+divided by √(1 - n_i/N) in every stratum and by √(1 - g_i) per ad, g_i being its leverage on the lift, which makes the
+variance unbiased where ads are alike (Bell & McCaffrey, Survey Methodology 28, 2002). Degrees of freedom are Welch's for
+two sides, each with an effective number of ads (Σa)²/Σa², a being the weight of an ad's noise (Kish 1965), lowered by
+the strata's fitted means. One ad against many therefore says nothing (its spread is unknown), and neither does a side
+that one ad dominates: the error is NULL. Simulated coverage of 95 % intervals is 92 to 99 % from 8 ads up.
 """
 
 from collections.abc import Iterator, Sequence
@@ -433,14 +435,17 @@ def _ads(facts: _Facts, cells: _Cells, ads: pl.DataFrame) -> tuple[Floats, Float
 
 def _between_accounts(cells: _Cells, r: Floats, s: Floats, accounts: int) -> tuple[Floats, Floats, Floats]:
     """Variance of the log lift clustered by account, its degrees of freedom, and the number of accounts, per pattern."""
-    cluster = cells.pattern * accounts + cells.account
-    shape = (cells.patterns, accounts)
-    r_account = _sum(cluster, r, cells.patterns * accounts).reshape(shape)
-    s_account = _sum(cluster, s, cells.patterns * accounts).reshape(shape)
-    k = (_sum(cluster, None, cells.patterns * accounts).reshape(shape) > 0).sum(axis=1).astype(np.float64)
-    total_r, total_s = r_account.sum(axis=1, keepdims=True), s_account.sum(axis=1, keepdims=True)
-    u = r_account / np.where(total_r > 0, total_r, 1) - s_account / np.where(total_s > 0, total_s, 1)
-    return k / np.maximum(k - 1, 1) * (u**2).sum(axis=1), k - 1, k
+
+    def by_account(amounts: Floats | None) -> Floats:
+        return _sum(cells.pattern * accounts + cells.account, amounts, cells.patterns * accounts).reshape(-1, accounts)
+
+    r, s, compared = by_account(r), by_account(s), by_account(None) > 0
+    r, s = (part / np.maximum(part.sum(axis=1, keepdims=True), np.finfo(float).tiny) for part in (r, s))
+    weight = (r + s) / 2
+    alone = weight > 1 - 1e-9
+    variance = np.where(alone, np.nan, (r - s) ** 2 / np.where(alone, 1, 1 - weight)).sum(axis=1)
+    freedom = 1 / np.maximum((weight**2).sum(axis=1), np.finfo(float).tiny) - 1
+    return variance, freedom, compared.sum(axis=1).astype(np.float64)
 
 
 def _between_ads(
@@ -461,9 +466,9 @@ def _between_ads(
     size = cells.per_pattern(cells.n1 * cells.n0 / n_all)[cells.pattern]
     mu = (cells.m1 + theta * cells.m0) / n_all
     x1, x0 = cells.n0 / n_all, cells.n1 / n_all
-    # What an ad's row is multiplied by: numerator and denominator in its share u, leverage g, noise a; without and with.
-    without = (-x0 / s, x0 / s * mu / theta, x0**2 / size, x0 * mu)
-    with_ = (x1 / r, -x1 / r * mu, x1**2 / size, x1 * mu)
+    # What an ad's row is multiplied by: numerator and denominator in its share u, leverage g, noise a, a with residuals' factor.
+    without = (-x0 / s, x0 / s * mu / theta, x0**2 / size, x0 * mu, x0 * mu)
+    with_ = (x1 / r, -x1 / r * mu, x1**2 / size, x1 * mu, x1 * mu)
 
     rows = coded.rows.filter(pl.col(attribute).is_not_null())
     ad, stratum = rows["ad"].to_numpy(), rows["s"].to_numpy()
@@ -472,7 +477,7 @@ def _between_ads(
     others = 1 - n / np.where(n_stratum > 0, n_stratum, 1)[stratum]
     factor = 1 / np.where(others > 0, others, 1)
     root = np.sqrt(factor)
-    amounts = (root * m, root * n, factor * n, n)
+    amounts = (root * m, root * n, factor * n, n, root * n)
     starts = np.searchsorted(ad, np.arange(coded.ads + 1))
     matrices = [csr_array((amount, stratum, starts), shape=(coded.ads, coded.strata)) for amount in amounts]
     pairs = rows.select(pl.int_range(pl.len()).alias("row"), attribute)
@@ -499,12 +504,21 @@ def _between_ads(
             share = np.asarray(matrix @ weights.reshape(-1, columns), dtype=np.float64)
             share += _sum(own_cluster, amount[own] * change[own_place], share.size).reshape(share.shape)
             shares.append(share)
-        u, leverage, noise = shares[0] + shares[1], shares[2], shares[3]
+        u, leverage, noise, lowered = shares[0] + shares[1], shares[2], shares[3], shares[4]
         alone = (noise > 0) & (leverage > 1 - 1e-9)
         squares = np.where(noise > 0, u**2 / np.where(alone, np.nan, 1 - leverage), 0)
         variance[:, block] = np.add.reduceat(squares, coded.first_ad)
-        second, fourth = np.add.reduceat(noise**2, coded.first_ad), np.add.reduceat(noise**4, coded.first_ad)
-        freedom[:, block] = second**2 / np.where(fourth > 0, fourth, 1) - 1
+        has = np.zeros(noise.size, dtype=bool)
+        has[own_cluster] = True
+        total, of_sides = np.zeros((2, *variance[:, block].shape))
+        for side in (has.reshape(noise.shape), ~has.reshape(noise.shape)):
+            first, second, below = (
+                np.add.reduceat(np.where(side, amount, 0), coded.first_ad) for amount in (noise, noise**2, lowered**2)
+            )
+            effective = first**2 / np.where(below > 0, below, 1)
+            total += second
+            of_sides += np.where(effective > 1, second**2 / np.where(effective > 1, effective - 1, 1), np.inf)
+        freedom[:, block] = total**2 / np.where(of_sides > 0, of_sides, np.inf)
     return variance.ravel(), freedom.ravel()
 
 

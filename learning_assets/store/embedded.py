@@ -151,10 +151,11 @@ class EmbeddedPostgres:
         with _connect(socket) as connection:
             _create_databases(connection, [name])
 
-    def release(self) -> bool:
-        """Let go of the server for this whole process; the last of its users stops it. True if it was stopped here."""
+    def release(self) -> None:
+        """Let go of the server for this whole process. If nobody else uses it, it has stopped when this returns."""
         _leave(self.folder)
-        return self.folder.is_dir() and _stop_if_unused(self.folder)
+        if self.folder.is_dir():
+            _stop_if_unused(self.folder)
 
     def stop(self) -> None:
         """Stop the server whoever uses it.

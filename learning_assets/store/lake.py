@@ -38,9 +38,12 @@ class LakeError(Exception):
 
 def content_version(frame: pl.DataFrame) -> str:
     """A short hash of a frame's schema and values, rows in order."""
+    # As text, because frames that are equal differ in memory: in the bytes beneath a NULL, and in where strings lie.
     buffer = io.BytesIO()
-    frame.rechunk().write_ipc(buffer, compression="uncompressed")
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()[:16]
+    frame.write_csv(buffer, quote_style="non_numeric")
+    version = hashlib.sha256(repr(frame.schema).encode())
+    version.update(buffer.getbuffer())
+    return version.hexdigest()[:16]
 
 
 class Lake:
@@ -91,11 +94,11 @@ class Lake:
         version = content_version(frame)
         metadata = {"version": version, "rows": str(frame.height), **(note or {})}
         with self._lock(f"lake/{asset}/{day}"):
+            for left_over in path.parent.glob(f".{path.name}.*"):
+                left_over.unlink()
             if path.exists() and self.notes(asset, day) == metadata:
                 return DayFile(frame.height, version, changed=False)
             path.parent.mkdir(parents=True, exist_ok=True)
-            for left_over in path.parent.glob(f".{path.name}.*"):
-                left_over.unlink()
             draft = path.parent / f".{path.name}.{uuid.uuid4().hex}"
             with draft.open("wb") as file:
                 frame.write_parquet(file, compression=self._compression, metadata=metadata)  # pyright: ignore[reportArgumentType]

@@ -4,6 +4,7 @@ An artifact is a folder of plain files (no pickles), written under a temporary n
 at all.
 """
 
+import glob
 import shutil
 import uuid
 from collections.abc import Callable
@@ -21,13 +22,21 @@ class Artifacts:
         self._root = root
 
     def publish(self, model_id: str, write: Callable[[Path], None]) -> Path:
-        """Let `write` fill a folder, then give it its name; an artifact of that name is replaced."""
+        """Let `write` fill a folder, then give it its name; an artifact of that name is replaced where it differs.
+
+        What killed processes left of the same model is removed.
+        """
         self._root.mkdir(parents=True, exist_ok=True)
+        for left_over in self._root.glob(f".{glob.escape(model_id)}.*"):
+            shutil.rmtree(left_over)
         draft = self._root / f".{model_id}.{uuid.uuid4().hex}"
         draft.mkdir()
         try:
             write(draft)
             final = self._root / model_id
+            # A model that may be in force is not taken away for a moment only to be put back as it was.
+            if final.exists() and _files(final) == _files(draft):
+                return final
             if final.exists():
                 final.rename(draft.with_suffix(".old"))
             draft.rename(final)
@@ -49,3 +58,7 @@ class Artifacts:
                 f"The artifact of model {model_id} is not in {self._root}. Train again with `learning-assets replay`."
             )
         return found
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

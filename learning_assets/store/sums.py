@@ -59,10 +59,11 @@ def _weeks(
 
 def _keep(lake: Lake, asset: str, week: date, summed: Callable[[Lake, date, date], pl.LazyFrame]) -> bool:
     """Bring the kept sums of a finished week up to date; False where the week has no facts."""
-    days = lake.days("actuals", week - timedelta(days=6), week)
-    if not days:
+    first = week - timedelta(days=6)
+    if not lake.days("actuals", first, week):
         return False
-    sources = " ".join(f"{lake.version('actuals', day)}/{lake.version('ad_catalog', day)}" for day in days)
+    days = sorted({*lake.days("actuals", first, week), *lake.days("ad_catalog", first, week)})
+    sources = " ".join(f"{day:%d}:{lake.version('actuals', day)}/{lake.version('ad_catalog', day)}" for day in days)
     notes = lake.notes(asset, week)
     if notes is None or notes.get("sources") != sources:
         lake.write(asset, week, summed(lake, week, week).collect(), note={"sources": sources})

@@ -6,7 +6,7 @@ columns mean (`schema`), which rows may be fitted together (`walls`).
 
 import threading
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, cast
@@ -96,8 +96,12 @@ class Tables:
                 raise Locked(f"Another process is at '{name}'.")
             try:
                 yield
-            finally:
-                connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+            except BaseException:
+                # Where the server has gone the lock has too; the error of the work inside is the one to tell.
+                with suppress(sa.exc.OperationalError):
+                    connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+                raise
+            connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
     # -- reading
 
@@ -208,6 +212,8 @@ class Tables:
         if rows.height and not (rows[since] == day).all():
             raise TableError(f"{name}: rows of another day than {day} were to be written as that day. Nothing was changed.")
         with self._engine.begin() as connection:
+            # Two writers of a table would each delete what they see and add the rows of both.
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"table/{name}", 0))))
             days = schema.asset_days
             revision = (
                 connection.execute(sa.select(days.c.revision).where(days.c.asset == asset, days.c.day == day)).scalar() or 0
@@ -253,7 +259,7 @@ class Tables:
                 if overwrite and changes
                 else insert.on_conflict_do_nothing()
             )
-            return connection.execute(statement).rowcount
+            return connection.execute(statement, execution_options={"preserve_rowcount": True}).rowcount
 
     def _checked(self, table: sa.Table, rows: pl.DataFrame, *, given: bool = False) -> pl.DataFrame:
         expected = frame_schema(table)

@@ -1,0 +1,37 @@
+"""All benchmarks, one after the other: `python -m benchmarks [--archive PATH] [--seed N] [--short]`."""
+
+import argparse
+import subprocess
+import sys
+
+ALL = ("pattern_truth", "flat_growth", "cycle_cost")
+ON_AN_ARCHIVE = ("headline_pairs",)
+TRAIN_UNTIL = "201430"
+
+
+def main() -> int:
+    """Run each in a process of its own, print its last line behind its name, and return how many failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--archive", help="Parquet file of the Upworthy Research Archive")
+    parser.add_argument("--seed", default="7")
+    parser.add_argument("--short", action="store_true")
+    asked = parser.parse_args()
+    common = ["--seed", asked.seed, *(["--short"] if asked.short else [])]
+    runs = {name: common for name in ALL}
+    if asked.archive:
+        runs |= {name: [*common, "--archive", asked.archive, "--train-until", TRAIN_UNTIL] for name in ON_AN_ARCHIVE}
+    failed = 0
+    for name, arguments in runs.items():
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{name}", *arguments], stdout=subprocess.PIPE, text=True, check=False
+        )
+        lines = done.stdout.splitlines()
+        failed += done.returncode != 0
+        print(f"{name}: {lines[-1] if lines and not done.returncode else f'failed with {done.returncode}'}", flush=True)
+    for name in () if asked.archive else ON_AN_ARCHIVE:
+        print(f"{name}: left out, give --archive PATH")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

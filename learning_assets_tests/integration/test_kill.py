@@ -1,0 +1,179 @@
+"""Processes and servers that are killed in the middle: what was there is readable, the next run completes, nothing is doubled."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from learning_assets.store import identity
+from learning_assets.store.lake import content_version
+from learning_assets.store.models import ModelError
+from learning_assets.store.store import Store
+from learning_assets.store.tables import Locked
+from learning_assets.store.walls import PIPELINE
+from learning_assets_tests.integration import children
+from learning_assets_tests.integration.children import DAY, MODEL, NOW, OTHER_DAY, Child
+
+
+def numbers(said: list[str], word: str) -> list[int]:
+    """The numbers that a child said after a word."""
+    return [int(line.split()[1]) for line in said if line.split()[0] == word]
+
+
+def soon_free(store: Store, name: str) -> bool:
+    """Whether a lock is free as soon as the server has noticed that its holder is dead."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        try:
+            with store.tables.lock(name, wait=False):
+                return True
+        except Locked:
+            time.sleep(0.01)
+    return False
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that something takes."""
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+# Facts on disk ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_write_leaves_the_day_as_it_was_or_as_it_should_be(store: Store, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    store.lake.write("actuals", DAY, children.facts(0))
+    seconds = timed(lambda: store.lake.write("actuals", DAY, children.facts(1)))
+    folder = store.lake.path("actuals", DAY).parent
+    there, tried, interrupted = 1, 1, 0
+    for _ in range(15):
+        child = Child(tmp_path / "log", children.write_lake, store.settings, tried + 1)
+        child.wait_for(bool)
+        time.sleep(chance.uniform(0, 2 * seconds))
+        said = child.kill()
+        begun, done = numbers(said, "begun"), numbers(said, "done")
+        found = store.lake.read("actuals", DAY)
+        assert found["impressions"][0] in {begun[-1], *(done or [there])[-1:]}
+        there, tried = found["impressions"][0], begun[-1]
+        assert found.equals(children.facts(there))
+        assert store.lake.version("actuals", DAY) == content_version(found)
+        assert store.lake.days("actuals") == [DAY]
+        assert soon_free(store, f"lake/actuals/{DAY}")
+        interrupted += len(os.listdir(folder)) > 1
+    print('INT',interrupted,seconds)
+    assert interrupted >= 3
+    (folder / f".{DAY}.parquet.left-over").touch()
+    assert not store.lake.write("actuals", DAY, children.facts(there)).changed
+    assert os.listdir(folder) == [f"{DAY}.parquet"]
+
+
+# Tables -----------------------------------------------------------------------------------------------------------------------
+
+
+def written_day(store: Store) -> tuple[int, int]:
+    """Number and revision of the day that `write_table` writes, which is exactly one of its versions."""
+    found = store.tables.read("fetch_manifest", PIPELINE, as_of=DAY)
+    number = found["rows"][0]
+    expected = children.replaced(number)
+    assert found.sort("account_id").equals(expected.select(found.columns).sort("account_id"))
+    (day,) = store.tables.read("asset_days", PIPELINE, asset="fetch_manifest", day=DAY).to_dicts()
+    assert day["rows"] == expected.height
+    return number, day["revision"]
+
+
+def test_a_killed_replacement_leaves_the_old_rows_or_the_new_ones(store: Store, tmp_path: Path) -> None:
+    chance = random.Random(2)
+    store.tables.replace_day("fetch_manifest", DAY, children.replaced(0), now=NOW)
+    seconds = timed(lambda: store.tables.replace_day("fetch_manifest", DAY, children.replaced(1), now=NOW))
+    there, revision, tried, interrupted = 1, 2, 1, 0
+    for _ in range(10):
+        child = Child(tmp_path / "log", children.write_table, store.settings, tried + 1)
+        child.wait_for(bool)
+        time.sleep(chance.uniform(0, 1.5 * seconds))
+        said = child.kill()
+        begun, done = numbers(said, "begun"), numbers(said, "done")
+        found, counted = written_day(store)
+        assert found in {begun[-1], *(done or [there])[-1:]}
+        # Every version that was committed counts once: those that were done, and the last one if it is there all the same.
+        assert counted == revision + len(done) + (found == begun[-1] and found not in done)
+        there, revision, tried = found, counted, begun[-1]
+        interrupted += len(done) < len(begun)
+    print('INT',interrupted,seconds)
+    assert interrupted >= 3
+    assert store.tables.replace_day("fetch_manifest", DAY, children.replaced(0), now=NOW).revision == revision + 1
+    assert written_day(store) == (0, revision + 1)
+
+
+def test_a_killed_upsert_changes_all_rows_or_none(store: Store, tmp_path: Path) -> None:
+    chance = random.Random(3)
+    height = 20_000
+    store.tables.upsert("fetch_manifest", children.manifest(OTHER_DAY, 0, height))
+    seconds = timed(lambda: store.tables.upsert("fetch_manifest", children.manifest(OTHER_DAY, 1, height)))
+    there, tried = 1, 1
+    for _ in range(5):
+        child = Child(tmp_path / "log", children.write_upsert, store.settings, tried + 1, height)
+        child.wait_for(bool)
+        time.sleep(chance.uniform(0, 1.5 * seconds))
+        said = child.kill()
+        begun, done = numbers(said, "begun"), numbers(said, "done")
+        found = store.tables.read("fetch_manifest", PIPELINE, as_of=OTHER_DAY)
+        assert found.height == height
+        assert found["rows"].n_unique() == 1
+        assert found["rows"][0] in {begun[-1], *(done or [there])[-1:]}
+        there, tried = found["rows"][0], begun[-1]
+    assert store.tables.upsert("fetch_manifest", children.manifest(OTHER_DAY, 0, height)) == height
+    assert store.tables.read("fetch_manifest", PIPELINE, as_of=OTHER_DAY)["rows"].unique().to_list() == [0]
+
+
+# What a store is, and its models ----------------------------------------------------------------------------------------------
+
+
+def test_an_identity_is_whole_or_not_there_and_the_next_process_makes_it(tmp_path: Path) -> None:
+    for fatal in range(1, 20):
+        home = tmp_path / f"home-{fatal}"
+        child = Child(tmp_path / "log", children.create_identity, home, fatal)
+        if child.end() == 0:
+            break
+        before = identity.read(home)
+        assert before is None or before.market == {"seed": fatal}
+        made = identity.create(home, "sandbox", DAY, NOW, {"seed": 0})
+        assert made == (before or made)
+        assert identity.read(home) == made
+    else:
+        pytest.fail("it never came to its end")
+    assert fatal >= 3
+
+
+@pytest.mark.parametrize("known", [None, 1, 2], ids=["new", "same", "other"])
+def test_a_model_is_whole_or_not_there_and_is_published_by_the_next_attempt(
+    store: Store, tmp_path: Path, known: int | None
+) -> None:
+    root = store.home / "artifacts"
+    for fatal in range(1, 40):
+        if known is not None:
+            store.artifacts.publish(MODEL, lambda folder: children.save(folder, known))
+        child = Child(tmp_path / "log", children.publish, store.settings, 1, fatal)
+        if child.end() == 0:
+            break
+        try:
+            files = {path.name: path.read_text() for path in store.artifacts.folder(MODEL).iterdir()}
+        except ModelError:
+            # A model that is published again as it was is there at every moment.
+            assert known != 1
+        else:
+            assert files in [{name: str(n) * 100 for name in ("trees.json", "text.json")} for n in (1, known)]
+        store.artifacts.publish(MODEL, lambda folder: children.save(folder, 1))
+        assert os.listdir(root) == [MODEL]
+        assert (root / MODEL / "text.json").read_text() == "1" * 100
+        if known is None:
+            store.artifacts.folder(MODEL).rename(tmp_path / f"aside-{fatal}")
+    else:
+        pytest.fail("it never came to its end")
+    assert fatal >= 4
