@@ -16,9 +16,9 @@ set, see `power_25`) + the account's deviation from that hook's effect (0.10) + 
 - `power_25`: share of the markets in which a hook whose true rate is 25 % above the mean rate of the others becomes
   active with that sign.
 - `rows_per_second`: 10 million rows (ads x 13 weeks in 200 accounts, 6 attributes of 12 values, three metrics) mined over
-  all accounts; best of 3.
+  all accounts; best of 5.
 - `ratio_to_scan`: the time of that over the time of one polars group-by (sums by account and week) of the same frame;
-  best of 3.
+  best of 5.
 """
 
 import argparse
@@ -151,7 +151,7 @@ def speed_figures(rng: np.random.Generator, rows: int) -> dict[str, float]:
     return {"rows_per_second": sums.height / mined, "ratio_to_scan": mined / scan}
 
 
-def best(work: Callable[[], object], runs: int = 3) -> float:
+def best(work: Callable[[], object], runs: int = 5) -> float:
     """Shortest of several runs in seconds: what the machine's other work adds is not what is measured."""
     seconds: list[float] = []
     for _ in range(runs):

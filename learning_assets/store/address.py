@@ -7,10 +7,11 @@ A password never leaves this module except inside the URLs that need it: not in 
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import ArgumentError
 
 from learning_assets.settings import Settings
@@ -185,8 +186,30 @@ def of_embedded(server: EmbeddedPostgres, dagster_database: str = DATABASES[1]) 
     ------
     EmbeddedPostgresError : it cannot be run.
     """
-    url = sa.URL.create("postgresql", username=ROLE, port=PORT, query={"host": str(server.ensure_running())})
+    socket = str(server.ensure_running())
+    _embedded[socket] = server
+    url = sa.URL.create("postgresql", username=ROLE, port=PORT, query={"host": socket})
     return Address(url, DATABASES[0], dagster_database, server)
+
+
+_embedded: dict[str, EmbeddedPostgres] = {}
+"""The embedded servers of this process, by the folders of their sockets."""
+
+
+@event.listens_for(sa.Engine, "do_connect")
+def _start_again(dialect: sa.Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]) -> Any:
+    """Connect to an embedded server that was killed by starting it again; Dagster's engines have no other way to it.
+
+    None, which leaves it to SQLAlchemy, where the server is another or is no longer held.
+    """
+    server = _embedded.get(parameters.get("host", ""))
+    if server is None or not server.held:
+        return None
+    try:
+        return dialect.connect(*arguments, **parameters)
+    except dialect.loaded_dbapi.OperationalError:
+        server.ensure_running()
+        return dialect.connect(*arguments, **parameters)
 
 
 def parse(text: str, dagster_database: str = DATABASES[1]) -> Address:

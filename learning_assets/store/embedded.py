@@ -119,6 +119,12 @@ class EmbeddedPostgres:
         """The newest of the two log files."""
         return self.folder / "server.log"
 
+    @property
+    def held(self) -> bool:
+        """Whether this process uses the server, which is to run for as long as it does."""
+        with _held_lock:
+            return _held.get(str(self.folder), (0, -1))[0] == os.getpid()
+
     def ensure_running(self) -> Path:
         """Make, start or join the server, and hold it until this process ends; returns the folder of its socket.
 

@@ -156,15 +156,18 @@ class Store:
         An account that is known keeps its owner; a consent is recorded once. `consents` NULL records nothing.
         """
         now = pl.lit(self.now).dt.cast_time_unit("us")
-        known = self.tables.read("accounts", PIPELINE, columns=["account_id", "name", "currency", "timezone"])
+        known = self.tables.read("accounts", PIPELINE)
         told = accounts.join(known, on=["account_id", "name", "currency", "timezone"], how="anti", nulls_equal=True)
-        if told.is_empty():
-            return
-        self.tables.upsert("owners", told.select("owner", created_at=now).unique(), overwrite=False)
-        self.tables.upsert(
-            "accounts", told.select("account_id", "owner", "name", "currency", "timezone", created_at=now), overwrite=True
-        )
-        fresh = told.join(known, on="account_id", how="anti").filter(pl.col("consents").is_not_null())
+        if told.height:
+            before = known.select("account_id", "created_at", owner_before="owner")
+            told = told.join(before, on="account_id", how="left").with_columns(
+                owner=pl.coalesce("owner_before", "owner"), created_at=pl.coalesce("created_at", now)
+            )
+            self.tables.upsert("owners", told.select("owner", created_at=now).unique(), overwrite=False)
+            self.tables.upsert("accounts", told.select("account_id", "owner", "name", "currency", "timezone", "created_at"))
+        # By what was recorded and not by which accounts are new: a process may have ended between the two.
+        asked = self.tables.read("consents", PIPELINE, columns=["account_id"], purpose=POOLED_LEARNING)
+        fresh = accounts.join(asked, on="account_id", how="anti").filter(pl.col("consents").is_not_null())
         if fresh.height:
             rows = fresh.select(
                 "account_id",

@@ -14,6 +14,7 @@ from typing import Any, cast
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.exc import OperationalError
 
 from learning_assets.store import schema
 from learning_assets.store.walls import Wall
@@ -98,7 +99,7 @@ class Tables:
                 yield
             except BaseException:
                 # Where the server has gone the lock has too; the error of the work inside is the one to tell.
-                with suppress(sa.exc.OperationalError):
+                with suppress(OperationalError):
                     connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
                 raise
             connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
@@ -166,6 +167,8 @@ class Tables:
         with self._reading:
             for fresh in (self._reader is None, True):
                 if fresh:
+                    # The engine's connections start an embedded server that was killed; this driver's do not.
+                    self._engine.connect().close()
                     self._reader = cast("Any", dbapi).connect(self._uri, autocommit=True)
                 try:
                     return pl.read_database(text, self._reader)

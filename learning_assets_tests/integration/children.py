@@ -19,7 +19,10 @@ from typing import Any
 
 import polars as pl
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
+from learning_assets.automation.failures import first_failure
 from learning_assets.build import open_store
 from learning_assets.platforms.source import ACTUALS
 from learning_assets.settings import Settings
@@ -143,7 +146,7 @@ def write_table(log: Path, settings: Settings, first: int) -> None:
         try:
             store.tables.replace_day("fetch_manifest", DAY, rows, now=NOW)
             say(log, f"done {number}")
-        except sa.exc.OperationalError:
+        except OperationalError:
             say(log, f"failed {number}")
 
 
@@ -179,9 +182,9 @@ class Moments:
         """Count operations on files and folders below `folder`, by the names of Python's audit events."""
         inside = f"{folder}{os.sep}"
 
-        def audit(event: str, arguments: tuple[Any, ...]) -> None:
-            if event in events and str(arguments[0]).startswith(inside):
-                self.reach(f"{event} {arguments[1] if event in ('os.rename', 'os.link') else arguments[0]}")
+        def audit(name: str, arguments: tuple[Any, ...]) -> None:
+            if name in events and str(arguments[0]).startswith(inside):
+                self.reach(f"{name} {arguments[1] if name in ('os.rename', 'os.link') else arguments[0]}")
 
         sys.addaudithook(audit)
 
@@ -199,8 +202,8 @@ class Moments:
                 self.reach(f"commit {', '.join(written)}")
             written.clear()
 
-        sa.event.listen(sa.Engine, "before_cursor_execute", before)
-        sa.event.listen(sa.Engine, "commit", commit)
+        event.listen(sa.Engine, "before_cursor_execute", before)
+        event.listen(sa.Engine, "commit", commit)
 
 
 _FILES = ("open", "os.mkdir", "os.rename", "os.link", "os.remove", "shutil.rmtree")
@@ -226,6 +229,13 @@ def publish(log: Path, settings: Settings, number: int, fatal: int) -> None:
     store.artifacts.publish(MODEL, lambda folder: save(folder, number))
 
 
+def register(log: Path, settings: Settings, fatal: int) -> None:
+    """Make the accounts of the source known, and die before its commit of number `fatal`."""
+    world = World.of(settings)
+    Moments(log, fatal).watch_commits(str(world.store.tables.engine.url.database))
+    world.store.register(world.source.accounts())
+
+
 # Learning ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -238,10 +248,9 @@ def learn(log: Path, settings: Settings, day: date, fatal: int | None) -> None:
     moments.watch_commits(str(world.store.tables.engine.url.database))
     say(log, "begun")
     result = world.run(day)
-    for event in result.all_events:
-        if event.is_failure:
-            say(log, f"{event.step_key}: {event.message}")
-    sys.exit(0 if result.success else 1)
+    if not result.success:
+        say(log, first_failure(result.all_events))
+        sys.exit(1)
 
 
 def replay(log: Path, environment: dict[str, str], first: date, last: date, fatal: int | None) -> None:

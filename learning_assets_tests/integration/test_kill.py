@@ -2,22 +2,30 @@
 
 import os
 import random
-import time
-from collections.abc import Callable
-from datetime import date, timedelta
+import signal
+import time as clock
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
-from learning_assets.store import identity
+from learning_assets.assets.models import champion_of
+from learning_assets.clock import days_between
+from learning_assets.settings import Settings
+from learning_assets.store import identity, schema
+from learning_assets.store.address import Address
 from learning_assets.store.lake import content_version
 from learning_assets.store.models import ModelError
 from learning_assets.store.store import Store
 from learning_assets.store.tables import Locked
 from learning_assets.store.walls import PIPELINE
+from learning_assets_tests.conftest import _learned_copy
 from learning_assets_tests.integration import children
 from learning_assets_tests.integration.children import DAY, MODEL, NOW, OTHER_DAY, Child
+from learning_assets_tests.world import Learned, World
 
 
 def numbers(said: list[str], word: str) -> list[int]:
@@ -27,21 +35,21 @@ def numbers(said: list[str], word: str) -> list[int]:
 
 def soon_free(store: Store, name: str) -> bool:
     """Whether a lock is free as soon as the server has noticed that its holder is dead."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline:
+    deadline = clock.monotonic() + 5
+    while clock.monotonic() < deadline:
         try:
             with store.tables.lock(name, wait=False):
                 return True
         except Locked:
-            time.sleep(0.01)
+            clock.sleep(0.01)
     return False
 
 
 def timed(work: Callable[[], object]) -> float:
     """Seconds that something takes."""
-    began = time.monotonic()
+    began = clock.monotonic()
     work()
-    return time.monotonic() - began
+    return clock.monotonic() - began
 
 
 # Facts on disk ----------------------------------------------------------------------------------------------------------------
@@ -56,7 +64,7 @@ def test_a_killed_write_leaves_the_day_as_it_was_or_as_it_should_be(store: Store
     for _ in range(15):
         child = Child(tmp_path / "log", children.write_lake, store.settings, tried + 1)
         child.wait_for(bool)
-        time.sleep(chance.uniform(0, 2 * seconds))
+        clock.sleep(chance.uniform(0, 2 * seconds))
         said = child.kill()
         begun, done = numbers(said, "begun"), numbers(said, "done")
         found = store.lake.read("actuals", DAY)
@@ -67,7 +75,6 @@ def test_a_killed_write_leaves_the_day_as_it_was_or_as_it_should_be(store: Store
         assert store.lake.days("actuals") == [DAY]
         assert soon_free(store, f"lake/actuals/{DAY}")
         interrupted += len(os.listdir(folder)) > 1
-    print('INT',interrupted,seconds)
     assert interrupted >= 3
     (folder / f".{DAY}.parquet.left-over").touch()
     assert not store.lake.write("actuals", DAY, children.facts(there)).changed
@@ -96,7 +103,7 @@ def test_a_killed_replacement_leaves_the_old_rows_or_the_new_ones(store: Store, 
     for _ in range(10):
         child = Child(tmp_path / "log", children.write_table, store.settings, tried + 1)
         child.wait_for(bool)
-        time.sleep(chance.uniform(0, 1.5 * seconds))
+        clock.sleep(chance.uniform(0, 1.5 * seconds))
         said = child.kill()
         begun, done = numbers(said, "begun"), numbers(said, "done")
         found, counted = written_day(store)
@@ -105,7 +112,6 @@ def test_a_killed_replacement_leaves_the_old_rows_or_the_new_ones(store: Store, 
         assert counted == revision + len(done) + (found == begun[-1] and found not in done)
         there, revision, tried = found, counted, begun[-1]
         interrupted += len(done) < len(begun)
-    print('INT',interrupted,seconds)
     assert interrupted >= 3
     assert store.tables.replace_day("fetch_manifest", DAY, children.replaced(0), now=NOW).revision == revision + 1
     assert written_day(store) == (0, revision + 1)
@@ -120,7 +126,7 @@ def test_a_killed_upsert_changes_all_rows_or_none(store: Store, tmp_path: Path) 
     for _ in range(5):
         child = Child(tmp_path / "log", children.write_upsert, store.settings, tried + 1, height)
         child.wait_for(bool)
-        time.sleep(chance.uniform(0, 1.5 * seconds))
+        clock.sleep(chance.uniform(0, 1.5 * seconds))
         said = child.kill()
         begun, done = numbers(said, "begun"), numbers(said, "done")
         found = store.tables.read("fetch_manifest", PIPELINE, as_of=OTHER_DAY)
@@ -177,3 +183,118 @@ def test_a_model_is_whole_or_not_there_and_is_published_by_the_next_attempt(
     else:
         pytest.fail("it never came to its end")
     assert fatal >= 4
+
+
+def test_accounts_are_registered_with_their_consents_by_the_next_attempt(store: Store, tmp_path: Path) -> None:
+    accounts = World.of(store.settings).source.accounts()
+    for fatal in range(1, 10):
+        child = Child(tmp_path / "log", children.register, store.settings, fatal)
+        if child.end() == 0:
+            break
+        assert store.tables.read("consents", PIPELINE).is_empty()
+        store.register(accounts)
+        assert store.accounts(PIPELINE)["consents"].to_list() == [True] * 6
+        store.register(accounts)
+        assert store.tables.read("consents", PIPELINE).height == 6
+        for name in ("consents", "accounts", "owners"):
+            store.tables.execute(sa.delete(schema.metadata.tables[name]))
+    else:
+        pytest.fail("it never came to its end")
+    assert fatal == 4
+
+
+# Learning ---------------------------------------------------------------------------------------------------------------------
+
+State = dict[str, list[str]]
+CLOCKS_AND_IDS = {"made_at", "created_at", "written_at", "at", "seconds", "consent_id", "revision"}
+
+
+def state(store: Store, before: date | None = None) -> State:
+    """Everything that is known, by table and by file of the lake; of days before a day where one is given."""
+    found: dict[str, pl.DataFrame] = {}
+    for name in sorted(schema.metadata.tables):
+        rows = store.tables.read(name, PIPELINE)
+        when = next((column for column in ("as_of", "day", "first_seen") if column in rows.columns), None)
+        if name != "learning_cycle_log":
+            found[name] = rows if before is None or when is None else rows.filter(pl.col(when) < before)
+    for asset in sorted(children.LAKE):
+        for day in store.lake.days(asset, last=before and before - timedelta(days=1)):
+            found[f"{asset} {day}"] = store.lake.read(asset, day)
+    return {name: sorted(map(repr, rows.drop(CLOCKS_AND_IDS, strict=False).iter_rows())) for name, rows in found.items()}
+
+
+def differences(left: State, right: State) -> dict[str, tuple[list[str], list[str]]]:
+    """Where two states differ: rows that only the left one has, and those that only the right one has."""
+    return {
+        name: (
+            [row for row in left.get(name, []) if row not in right.get(name, [])],
+            [row for row in right.get(name, []) if row not in left.get(name, [])],
+        )
+        for name in {*left, *right}
+        if left.get(name) != right.get(name)
+    }
+
+
+@pytest.fixture
+def twins(server: Address, _learned_once: tuple[str, Path], tmp_path: Path) -> Iterator[tuple[Learned, Learned]]:
+    """Two copies of the world that has learned: one that nobody disturbs, and one whose processes are killed."""
+    with (
+        _learned_copy(server, _learned_once, tmp_path / "undisturbed") as undisturbed,
+        _learned_copy(server, _learned_once, tmp_path / "killed") as killed,
+    ):
+        yield undisturbed, killed
+
+
+def the_morning_after(world: World, day: date) -> Settings:
+    """The settings with the clock at the moment at which a day is learned."""
+    return world.settings.model_copy(update={"now": datetime.combine(day + timedelta(days=1), time(9), UTC)})
+
+
+def moments(said: list[str]) -> list[str]:
+    """What became visible to others in a child, in its order."""
+    return [line.partition(": ")[2] for line in said if line.startswith("moment")]
+
+
+def unchanged(killed: Learned, before: State, after: State, day: date) -> None:
+    """What was known before a day is as it was, but for past facts that the day's run restates; its models can be used."""
+    found = state(killed.store, before=day)
+    for name, (lost, new) in differences(before, found).items():
+        assert name.startswith(("actuals ", "weekly_sums ", "account_days ")), (name, lost, new)
+        assert found[name] == after[name], name
+    for pool in killed.store.pools():
+        champion = champion_of(killed.store, pool, day - timedelta(days=1))
+        assert champion is not None
+        assert champion[1].trained_until < day
+
+
+def test_a_killed_cycle_is_run_again(twins: tuple[Learned, Learned], tmp_path: Path) -> None:
+    undisturbed, killed = twins
+    log, chance = tmp_path / "log", random.Random(4)
+    first = killed.days[-1] + timedelta(days=1)
+    for day, fatal in zip(days_between(first, first + timedelta(days=2)), FATAL, strict=True):
+        child = Child(log, children.learn, the_morning_after(undisturbed, day), day, None)
+        child.wait_for(bool)
+        seconds = timed(child.end)
+        assert child.end() == 0, child.said()
+        reached, after = moments(child.said()), state(undisturbed.store)
+
+        before, settings = state(killed.store, before=day), the_morning_after(killed, day)
+        number = next(number for number, what in enumerate(reached, start=1) if fatal in what)
+        child = Child(log, children.learn, settings, day, number)
+        assert child.end() == -signal.SIGKILL, child.said()
+        assert moments(child.said())[-1].split(os.sep)[-1] == reached[number - 1].split(os.sep)[-1]
+        unchanged(killed, before, after, day)
+
+        child = Child(log, children.learn, settings, day, None)
+        child.wait_for(bool)
+        clock.sleep(chance.uniform(0, 0.8 * seconds))
+        child.kill()
+        unchanged(killed, before, after, day)
+
+        child = Child(log, children.learn, settings, day, None)
+        assert child.end() == 0, child.said()
+        assert differences(state(killed.store), after) == {}
+
+
+FATAL = ["actuals_asof", "champions", "predictions"]
+"""Moments that runs are killed at, by a word: past facts are about to be restated, the champion to change, the day to be all but done."""

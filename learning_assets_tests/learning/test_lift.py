@@ -37,7 +37,7 @@ def sums(*rows: dict[str, Any], **attributes: pl.DataType) -> pl.DataFrame:
     return pl.DataFrame([base | row for row in rows], schema={**COLUMNS, **(attributes or {"hook": pl.String()})})
 
 
-def ad(name: str, hook: str | None, impressions: int, clicks: int, **more: Any) -> dict[str, Any]:
+def ad(name: str, hook: str | list[str] | None, impressions: int, clicks: int, **more: Any) -> dict[str, Any]:
     return {"ad_id": name, "hook": hook, "impressions": impressions, "link_clicks": clicks, **more}
 
 
@@ -137,7 +137,7 @@ def test_one_ad_against_another_has_a_lift_but_no_error():
 
 @pytest.mark.parametrize("value", ["h0", "h1", "h2"])
 def test_errors_within_an_account_are_those_of_the_slow_way(value: str):
-    rows = market(3, accounts=3, ads=13).filter(
+    rows = market(3, accounts=3, ads=16).filter(
         pl.col("ad_id").cast(pl.Int64) % 5 + 1 > (pl.col("week") - SUNDAY).dt.total_days() / 14
     )
     found = lift.mine(rows, ["hook"], SETTINGS, "account")
@@ -220,7 +220,7 @@ def test_without_effects_accounts_of_unequal_size_are_seldom_significant():
     coins = ads.with_columns(pl.Series(name, rng.choice(["heads", "tails"], ads.height)) for name in names)
     found = lift.mine(rows.join(coins, on="ad_id"), names, SETTINGS, "all").filter(value="heads", metric="ctr")
     assert found.height == 150
-    assert (found["p_value"] < 0.05).mean() <= 0.10
+    assert found.filter(pl.col("p_value") < 0.05).height <= 15
 
 
 def test_randomized_and_observational_rows_are_never_mixed():
@@ -310,7 +310,7 @@ def test_the_order_of_rows_changes_no_bit(scope: lift.Scope):
 def test_q_values_are_benjamini_hochberg_over_an_accounts_list():
     rows = market(15, accounts=4, ads=30, values=5).with_columns(size=pl.format("s{}", pl.col("ad_id").cast(pl.Int64) % 4))
     found = lift.mine(rows, ["hook", "size"], SETTINGS, "account")
-    for (_,), family in found.partition_by("account_id", as_dict=True).items():
+    for family in found.partition_by("account_id"):
         assert family.height == 27
         assert family["q_value"].to_list() == pytest.approx(stats.false_discovery_control(family["p_value"].to_numpy()))
 
