@@ -2,13 +2,14 @@
 # Programs are run as modules: the scripts in .venv/bin break where the project's path is long or holds a space.
 
 PYTHON := .venv/bin/python
+BEGAN := $(shell date +%s)
 SHELL := /bin/sh
 
 .PHONY: run demo test check bench clean constraints
 .DEFAULT_GOAL := run
 
 run: .venv/installed-run  ## learn, then serve the Dagster UI on loopback
-	@$(PYTHON) -m learning_assets.cli dev
+	@$(PYTHON) -m learning_assets.cli dev --since $(BEGAN)
 
 demo: .venv/installed-run  ## the same without serving
 	@$(PYTHON) -m learning_assets.cli demo

@@ -95,18 +95,18 @@ def store(make_settings: Callable[..., Settings]) -> Store:
 def make_world(make_settings: Callable[..., Settings]) -> MakeWorld:
     """Worlds in the test's own database; give each its own `home` where there are several."""
 
-    def make(source: Source | None = None, **overrides: object) -> World:
-        return World.of(make_settings(**overrides), source)
+    def make(platform: Source | None = None, **overrides: object) -> World:
+        return World.of(make_settings(**overrides), platform)
 
     return make
 
 
 LEARNED = {
     "sandbox": {"accounts": 6, "ads": 12, "impressions": 5_000},
-    "patterns": {"min_accounts": 5},
+    "patterns": {"min_accounts": 5, "q_active": 0.4, "q_deprecated": 0.6},
     "models": {"max_age_days": 4, "trees": 60},
 }
-"""Settings of the world that has learned: six owners, patterns that may become active over them, and a model that is contested twice."""
+"""Settings of the world that has learned: six owners, bounds so loose that patterns come and go within days, a model that is contested twice."""
 
 FACTS_FROM, LEARNED_FROM, LEARNED_UNTIL = date(2026, 1, 20), date(2026, 2, 22), date(2026, 3, 1)
 
@@ -117,9 +117,7 @@ def _learned_once(server: Address) -> tuple[str, Path]:
     name, home = "learned", ROOM / "learned"
     with copy_of(server, "template_learning") as draft:
         world = World.of(Settings(home=home, database_url=draft.learning(), **LEARNED))  # type: ignore[arg-type]
-        for day in days_between(FACTS_FROM, LEARNED_FROM - timedelta(days=1)):
-            world.store.lake.write("ad_catalog", day, world.source.catalog(day).sort("account_id", "ad_id"))
-            world.store.lake.write("actuals", day, world.source.actuals(day, day, day).actuals.sort("account_id", "ad_id"))
+        world.fetch(FACTS_FROM, LEARNED_FROM - timedelta(days=1))
         replay(world.cycle, world.instance, world.store, days_between(LEARNED_FROM, LEARNED_UNTIL))
         world.store.tables.engine.dispose()
         engine = sa.create_engine(server.with_database("postgres").learning(), isolation_level="AUTOCOMMIT")

@@ -16,6 +16,7 @@ from learning_assets.automation.alerts import notifier
 from learning_assets.automation.failures import first_failure
 from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.build import build_definitions, open_store
+from learning_assets.clock import days_between
 from learning_assets.opening import open_identity, open_source
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
@@ -40,6 +41,10 @@ class World:
         store = open_store(settings)
         definitions = build_definitions(settings=settings, store=store, source=source, alerts=notifier(settings))
         return cls(settings, store, source, dg.DagsterInstance.ephemeral(), definitions)
+
+    def again(self, source: Source | None = None, **changes: object) -> "World":
+        """The same store, opened anew with other settings or another source."""
+        return World.of(Settings(**(self.settings.model_dump(exclude_unset=True) | changes)), source or self.source)  # type: ignore[arg-type]
 
     @property
     def cycle(self) -> dg.JobDefinition:
@@ -67,6 +72,14 @@ class World:
             tags={REPLAY_TAG: "1"} if replaying else {},
             resources=resources,
         )
+
+    def fetch(self, first: date, last: date) -> None:
+        """Put the facts of a range into the lake as one fetch at the end of `last` brings them; nothing is learned from them."""
+        self.store.register(self.source.accounts())
+        found = self.source.actuals(first, last, last).actuals.sort("account_id", "ad_id")
+        for day in days_between(first, last):
+            self.store.lake.write("ad_catalog", day, self.source.catalog(day).sort("account_id", "ad_id"))
+            self.store.lake.write("actuals", day, found.filter(pl.col("date") == day))
 
     def check(self, day: date, asset: str, name: str) -> dg.AssetCheckEvaluation:
         """What one check says of a day as it lies there."""
@@ -113,4 +126,4 @@ def materialized(result: dg.ExecuteInProcessResult) -> set[str]:
 
 
 MakeWorld = Callable[..., World]
-"""Makes a world of its own: keywords are settings, `source` a source that replaces the one they name."""
+"""Makes a world of its own: keywords are settings; a first argument is the source, in place of the one that they name."""

@@ -98,7 +98,8 @@ class Restated:
 def restate(store: Store, source: Source, day: Day) -> Restated:
     """Fetch the days of the restatement window again and swap in those that have changed; the old rows are kept in `actuals_asof`.
 
-    What was learned on past days stays as it is; the next cycle reads the new figures.
+    What was learned on past days stays as it is; the next cycle reads the new figures. The old rows are put aside before the first day
+    is swapped, and those that an earlier run of this day put aside stay, so that a run that was killed in between loses none.
     """
     first, last = day.date - timedelta(days=store.settings.automation.restate_days), day.date - timedelta(days=1)
     known = store.lake.days("actuals", first, last)
@@ -106,16 +107,23 @@ def restate(store: Store, source: Source, day: Day) -> Restated:
         return Restated((), 0)
     fetched = source.actuals(first, last, day.known_on)
     fresh = fetched.actuals.sort("account_id", "ad_id").partition_by("date", as_dict=True, include_key=True)
-    changed: list[date] = []
+    changed: dict[date, pl.DataFrame] = {}
     superseded: list[pl.DataFrame] = []
     for past in known:
         old = store.lake.read("actuals", past)
         new = keep_failed(fresh.get((past,), old.clear()), fetched.manifest, old).sort("account_id", "ad_id")
-        if store.lake.write("actuals", past, new).changed:
-            changed.append(past)
+        if not new.equals(old):
+            changed[past] = new
             superseded.append(old.join(new, on=old.columns, how="anti", nulls_equal=True))
-    gone = pl.concat([pl.DataFrame(schema=ACTUALS), *superseded]).with_columns(known_until=pl.lit(day.date - timedelta(days=1)))
-    store.lake.write("actuals_asof", day.date, gone)
+    gone = pl.concat([pl.DataFrame(schema=ACTUALS), *superseded])
+    aside = store.lake.scan("actuals_asof", day.date, day.date).collect()
+    # A replay that comes by again supersedes rows that were known later only; its first pass has put aside the right ones.
+    if not day.replaying or store.lake.version("actuals_asof", day.date) is None:
+        until = gone.select(pl.lit(day.date - timedelta(days=1)).alias("known_until"), pl.all())
+        ads = ["date", "account_id", "ad_id"]
+        store.lake.write("actuals_asof", day.date, pl.concat([aside, until]).unique(ads, keep="first").sort(ads))
+    for past, new in changed.items():
+        store.lake.write("actuals", past, new)
     return Restated(tuple(changed), gone.height)
 
 

@@ -31,12 +31,17 @@ def creative_dna(
     """
     day = day_of(context, source, store.settings)
     listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
-    known = store.creatives(["account_id", "creative_id", "version", "hook_types"])
+    known = store.creatives(["account_id", "creative_id", "version", "hook_types", "first_seen"])
     current = known.filter(pl.col("version") == VERSION)
     new = listed.join(current, on=["account_id", "creative_id"], how="anti").sort("account_id", "creative_id")
-    read = describe(new, settings.hooks.min_confidence)
+    seen = known.select("account_id", "creative_id", "first_seen")
+    read = (
+        describe(new, settings.hooks.min_confidence)
+        .join(seen, on=["account_id", "creative_id"], how="left")
+        .with_columns(first_seen=pl.min_horizontal("first_seen", pl.lit(day.date)))
+    )
     owners = store.accounts(PIPELINE).select("account_id", "owner")
-    rows = store.tables.upsert("creative_dna", read.with_columns(first_seen=pl.lit(day.date)).join(owners, on="account_id"))
+    rows = store.tables.upsert("creative_dna", read.join(owners, on="account_id"))
     live = listed.select("account_id", "creative_id").join(
         pl.concat([current, read.select(known.columns)]), on=["account_id", "creative_id"]
     )

@@ -8,9 +8,9 @@ import dagster as dg
 from learning_assets import clock
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
-from learning_assets.store.store import Store
+from learning_assets.store.store import ChainError, Store
 
-REPLAY_TAG, QUIET_TAG = "learning/replay", "learning/quiet"
+REPLAY_TAG, QUIET_TAG, BACKFILL_TAG = "learning/replay", "learning/quiet", "dagster/backfill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,5 +69,10 @@ def next_in_chain(context: dg.AssetExecutionContext, store: Store, source: Sourc
     ChainError : the day before is missing, or a later day is learned already; with the remedy.
     """
     day = day_of(context, source, store.settings)
+    if BACKFILL_TAG in context.run.tags:
+        raise ChainError(
+            f"{asset} of {day.date} rests on the state of the day before, and a backfill starts days in any order. "
+            f"Start the job replay_range with first: {day.date}, or: learning-assets replay --from {day.date}"
+        )
     store.require_next(asset, day.date, day.step_days, replaying=day.replaying)
     return day

@@ -67,6 +67,9 @@ def retrained_model(
     facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
     creatives = store.creatives(CREATIVE_COLUMNS)
     done = [retrain(store, settings, day, pool, facts, creatives, force=config.force) for pool in store.pools()]
+    models = _rows(store, "models", [one.model for one in done if one.model])
+    # The pointer comes last: a run that is killed in between has not learned the day, and a champion in force stands in the registry.
+    store.replace_day("models", day.date, models, onward=day.replaying)
     written = store.replace_day(
         "champions",
         day.date,
@@ -74,8 +77,6 @@ def retrained_model(
         asset="retrained_model",
         onward=day.replaying,
     )
-    models = _rows(store, "models", [one.model for one in done if one.model])
-    store.replace_day("models", day.date, models, onward=day.replaying)
     told = pl.DataFrame(
         [{"pool": one.champion["pool"], "status": one.status, "why": one.reason} for one in done],
         schema={"pool": pl.String, "status": pl.String, "why": pl.String},

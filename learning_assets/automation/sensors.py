@@ -10,7 +10,7 @@ import polars as pl
 from learning_assets.assets.day import REPLAY_TAG
 from learning_assets.automation.alerts import Notifier
 from learning_assets.automation.cycle_log import Ended, write_log
-from learning_assets.automation.failures import first_failure
+from learning_assets.automation.failures import failure_of
 from learning_assets.automation.jobs import retrain_check
 from learning_assets.automation.replay import CAUSE_TAG
 from learning_assets.learning import triggers
@@ -94,10 +94,7 @@ def _log_run(context: dg.RunStatusSensorContext, store: Store, status: str) -> N
         datetime.fromtimestamp(at, UTC) if at is not None else None
         for at in ((record.start_time, record.end_time) if record else (None, None))
     )
-    error = None
-    if status == "failure":
-        failures = context.instance.get_records_for_run(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE).records
-        error = first_failure(e.event_log_entry.dagster_event for e in failures if e.event_log_entry.dagster_event is not None)
+    error = failure_of(context.instance, run.run_id) if status == "failure" else None
     seconds = (ended - started).total_seconds() if started and ended else None
     write_log(
         store,
@@ -129,7 +126,7 @@ def alert_on_failure(context: dg.RunFailureSensorContext, alerts: dg.ResourcePar
     """One alert per failed run, without anything but its ids, its day and the error's own sentence."""
     run = context.dagster_run
     day = _day_of(run)
-    why = first_failure(context.get_step_failure_events())
+    why = failure_of(context.instance, run.run_id)
     alerts.send(f"Run {run.run_id[:8]} of {run.job_name}{f' for {day}' if day else ''} failed: {why}")
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import pytest
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from learning_assets.automation.jobs import CYCLE
@@ -65,6 +66,17 @@ def tick(world: World, name: str, at: datetime) -> ScheduleExecutionData:
         repository_def=world.definitions.get_repository_def(),
     ) as context:
         return world.definitions.resolve_schedule_def(name).evaluate_tick(context)
+
+
+def started(world: World, job: str, status: dg.DagsterRunStatus) -> dg.DagsterRun:
+    """A run of a job, as far as `status` says, that the daemon launched from this code location."""
+    origin = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("learning_assets"), "__repository__").get_job_origin(job)
+    return world.instance.create_run_for_job(
+        world.definitions.resolve_job_def(job),
+        status=status,
+        remote_job_origin=origin,
+        tags={"dagster/partition": str(YESTERDAY)},
+    )
 
 
 def days(data: ScheduleExecutionData) -> list[date]:
@@ -127,19 +139,18 @@ def test_nothing_is_asked_for_when_everything_is_learned(world: World) -> None:
 )
 def test_a_tick_is_skipped_while_a_run_of_its_job_is_under_way(world: World, schedule: str, job: str) -> None:
     fetch(world, YESTERDAY)
-    definition = world.definitions.resolve_job_def(job)
-    other = world.definitions.resolve_job_def("replay_range")
-    config = {"ops": {"replay_days": {"config": {"first": "2026-02-01"}}}}
-    world.instance.create_run_for_job(other, run_config=config, status=dg.DagsterRunStatus.QUEUED)
+    others = {"learning_cycle", "retrain_check", "actuals_refresh"} - {job}
+    for other in others:
+        started(world, other, dg.DagsterRunStatus.QUEUED)
     assert days(tick(world, schedule, NIGHT)) == [YESTERDAY]
     assert dg.DagsterRunStatus.QUEUED in UNDER_WAY
     for status in UNDER_WAY:
-        run = world.instance.create_run_for_job(definition, status=status)
+        run = started(world, job, status)
         data = tick(world, schedule, NIGHT)
         assert days(data) == []
         assert data.skip_message == f"Run {run.run_id[:8]} of {job} is still under way; the next tick takes its place."
         world.instance.delete_run(run.run_id)
-    world.instance.create_run_for_job(definition, status=dg.DagsterRunStatus.FAILURE)
+    started(world, job, dg.DagsterRunStatus.FAILURE)
     assert days(tick(world, schedule, NIGHT)) == [YESTERDAY]
 
 

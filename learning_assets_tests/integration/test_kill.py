@@ -1,6 +1,5 @@
 """Processes and servers that are killed in the middle: what was there is readable, the next run completes, nothing is doubled."""
 
-import os
 import random
 import signal
 import time as clock
@@ -9,9 +8,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 import pytest
 import sqlalchemy as sa
 
+from learning_assets.assets import LAKE
 from learning_assets.assets.models import champion_of
 from learning_assets.clock import days_between
 from learning_assets.settings import Settings
@@ -45,6 +46,11 @@ def soon_free(store: Store, name: str) -> bool:
     return False
 
 
+def names(folder: Path) -> set[str]:
+    """What is in a folder, hidden files included."""
+    return {path.name for path in folder.iterdir()}
+
+
 def timed(work: Callable[[], object]) -> float:
     """Seconds that something takes."""
     began = clock.monotonic()
@@ -74,11 +80,11 @@ def test_a_killed_write_leaves_the_day_as_it_was_or_as_it_should_be(store: Store
         assert store.lake.version("actuals", DAY) == content_version(found)
         assert store.lake.days("actuals") == [DAY]
         assert soon_free(store, f"lake/actuals/{DAY}")
-        interrupted += len(os.listdir(folder)) > 1
+        interrupted += len(names(folder)) > 1
     assert interrupted >= 3
     (folder / f".{DAY}.parquet.left-over").touch()
     assert not store.lake.write("actuals", DAY, children.facts(there)).changed
-    assert os.listdir(folder) == [f"{DAY}.parquet"]
+    assert names(folder) == {f"{DAY}.parquet"}
 
 
 # Tables -----------------------------------------------------------------------------------------------------------------------
@@ -176,7 +182,7 @@ def test_a_model_is_whole_or_not_there_and_is_published_by_the_next_attempt(
         else:
             assert files in [{name: str(n) * 100 for name in ("trees.json", "text.json")} for n in (1, known)]
         store.artifacts.publish(MODEL, lambda folder: children.save(folder, 1))
-        assert os.listdir(root) == [MODEL]
+        assert names(root) == {MODEL}
         assert (root / MODEL / "text.json").read_text() == "1" * 100
         if known is None:
             store.artifacts.folder(MODEL).rename(tmp_path / f"aside-{fatal}")
@@ -217,10 +223,14 @@ def state(store: Store, before: date | None = None) -> State:
         when = next((column for column in ("as_of", "day", "first_seen") if column in rows.columns), None)
         if name != "learning_cycle_log":
             found[name] = rows if before is None or when is None else rows.filter(pl.col(when) < before)
-    for asset in sorted(children.LAKE):
+    for asset in sorted(LAKE):
         for day in store.lake.days(asset, last=before and before - timedelta(days=1)):
             found[f"{asset} {day}"] = store.lake.read(asset, day)
-    return {name: sorted(map(repr, rows.drop(CLOCKS_AND_IDS, strict=False).iter_rows())) for name, rows in found.items()}
+    # The order in which threads add numbers up differs from run to run, and with it the last digits.
+    told = {
+        name: rows.drop(CLOCKS_AND_IDS, strict=False).with_columns(cs.float().round_sig_figs(9)) for name, rows in found.items()
+    }
+    return {name: sorted(map(repr, rows.iter_rows())) for name, rows in told.items()}
 
 
 def differences(left: State, right: State) -> dict[str, tuple[list[str], list[str]]]:
@@ -277,12 +287,13 @@ def test_a_killed_cycle_is_run_again(twins: tuple[Learned, Learned], tmp_path: P
         seconds = timed(child.end)
         assert child.end() == 0, child.said()
         reached, after = moments(child.said()), state(undisturbed.store)
+        print(seconds, *reached, sep="\n")
 
         before, settings = state(killed.store, before=day), the_morning_after(killed, day)
         number = next(number for number, what in enumerate(reached, start=1) if fatal in what)
         child = Child(log, children.learn, settings, day, number)
         assert child.end() == -signal.SIGKILL, child.said()
-        assert moments(child.said())[-1].split(os.sep)[-1] == reached[number - 1].split(os.sep)[-1]
+        assert fatal in moments(child.said())[-1]
         unchanged(killed, before, after, day)
 
         child = Child(log, children.learn, settings, day, None)

@@ -283,6 +283,14 @@ def test_a_side_that_is_empty_everywhere_is_left_out_and_one_without_clicks_is_n
 
 
 @pytest.mark.parametrize("scope", ["account", "all"])
+def test_nothing_known_gives_no_rows(scope: lift.Scope):
+    rows = market(1, accounts=2, ads=6)
+    assert lift.mine(rows.clear(), ["hook"], SETTINGS, scope).schema == lift.FOUND
+    unknown = rows.with_columns(hook=pl.lit("unknown"), angle=pl.lit(None), words=pl.lit([], pl.List(pl.String)))
+    assert lift.mine(unknown, ["hook", "angle", "words"], SETTINGS, scope).height == 0
+
+
+@pytest.mark.parametrize("scope", ["account", "all"])
 def test_the_currency_of_an_account_does_not_matter(scope: lift.Scope):
     rows = market(12, accounts=8, ads=18)
     yen = pl.when(pl.col("account_id") < "4").then(150).otherwise(1)
