@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--short", action="store_true")
     asked = parser.parse_args()
     common = ["--seed", asked.seed, *(["--short"] if asked.short else [])]
-    runs = {name: common for name in ALL}
+    runs = dict.fromkeys(ALL, common)
     if asked.archive:
         runs |= {name: [*common, "--archive", asked.archive, "--train-until", TRAIN_UNTIL] for name in ON_AN_ARCHIVE}
     failed = 0

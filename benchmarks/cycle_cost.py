@@ -65,14 +65,20 @@ def measure() -> dict[str, float]:
     settings = Settings()
     store = open_store(settings)
     job = build_definitions(settings=settings, store=store).resolve_job_def("learning_cycle")
+
+    def cycle(day: date) -> tuple[float, dg.ExecuteInProcessResult]:
+        began = time.perf_counter()
+        result = job.execute_in_process(
+            run_config=QUIET_CONSOLE, partition_key=day.isoformat(), instance=instance, tags={"learning/quiet": "1"}
+        )
+        seconds = time.perf_counter() - began
+        print(f"{day}: {seconds:.1f} s", file=sys.stderr)
+        return seconds, result
+
     with dagster_instance() as instance:
-        for day in days_between(LAST - timedelta(days=WARM_UP_DAYS), LAST):
-            began = time.perf_counter()
-            result = job.execute_in_process(
-                run_config=QUIET_CONSOLE, partition_key=day.isoformat(), instance=instance, tags={"learning/quiet": "1"}
-            )
-            seconds = time.perf_counter() - began
-            print(f"{day}: {seconds:.1f} s", file=sys.stderr)
+        for day in days_between(LAST - timedelta(days=WARM_UP_DAYS), LAST - timedelta(days=1)):
+            cycle(day)
+        seconds, result = cycle(LAST)
     steps = {
         event.step_key: cast("Any", event.event_specific_data).duration_ms / 1000
         for event in result.all_events

@@ -21,6 +21,7 @@ SourceName = Literal["sandbox", "archive"]
 """Sources that can be set; `ads` is the kind of every source of real accounts."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
+Level = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -101,7 +102,7 @@ class Patterns(_Group):
         default=10, description="Accounts behind an active pattern over several accounts; fewer is `suggestive`"
     )
     min_owners: Count = Field(default=5, description="Consenting owners behind anything fitted over several owners")
-    confidence_level: Probability = Field(default=0.95, description="Level of the intervals")
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals")
 
 
 class Models(_Group):
@@ -121,9 +122,7 @@ class Models(_Group):
         default=0.20, description="Accuracy trigger: weighted absolute percentage error above this ..."
     )
     noise_floor_factor: Positive = Field(default=1.25, description="... and above this many times the noise floor")
-    gate_confidence: Probability = Field(
-        default=0.975, description="One-sided level of the bound by which a challenger must win"
-    )
+    gate_confidence: Level = Field(default=0.975, description="One-sided level of the bound by which a challenger must win")
     max_calibration_loss: Positive = Field(default=0.02, description="How much worse the challenger's calibration ratio may be")
     history_decay: Probability = Field(default=0.95, description="Weight of an ad's own history per day of age")
     trees: Count = Field(default=200, description="Boosting rounds of XGBoost")
@@ -145,7 +144,7 @@ class Accuracy(_Group):
     window_days: Count = Field(default=7, description="Days of predictions and actuals that are compared, ending on the day")
     archive_window_days: Count = Field(default=28, description="The same for an archive")
     min_impressions: Count = Field(default=100, description="Impressions of an ad-day to be compared")
-    skill_confidence: Probability = Field(default=0.995, description="One-sided level of each bound of skill")
+    skill_confidence: Level = Field(default=0.995, description="One-sided level of each bound of skill")
     bins: Count = Field(default=20, description="Equal-impression bins of the calibration error")
 
 
@@ -161,7 +160,7 @@ class Growth(_Group):
     min_days_on_track: Count = Field(default=30, description="Days after the baseline before `on_track_for_10x` is said")
     trend_days: Count = Field(default=91, description="Last mature days that the trend is fitted to: thirteen weeks")
     level_days: Count = Field(default=7, description="Last mature days whose level a projection starts from")
-    confidence_level: Probability = Field(default=0.95, description="Level of the intervals")
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals")
     slope_sd: Positive = Field(default=0.001, description="Prior standard deviation of the daily log slope")
     damping: Probability = Field(default=0.98, description="Share of the slope that is left after each projected day")
 

@@ -30,6 +30,7 @@ RUN_AS_PROGRAMS = {
     "psycopg2-binary": "the driver of Dagster's storage",
     "pyarrow": "what ADBC and polars hand each other",
     "vl-convert-python": "altair draws its pictures with it",
+    "import-linter": "`make check`, in a process of its own",
     "pyright": "`make check`",
     "pytest-timeout": "pytest loads it",
     "ruff": "`make check`",
@@ -85,14 +86,17 @@ def offences(wrong: re.Pattern[str], *, allowed: tuple[str, ...] = ()) -> list[s
     ]
 
 
-def test_doors_open_one_way(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from importlinter.cli import lint_imports
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Ask import-linter of the package in a folder; in a process of its own, since it switches off all loggers that exist."""
+    ask = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True, no_logo=True))"
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    return subprocess.run([sys.executable, "-c", ask], cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
-    monkeypatch.chdir(PROJECT)
-    code = lint_imports(config_filename="pyproject.toml", no_cache=True, no_logo=True)
-    said = capsys.readouterr().out
-    assert code == 0, said
-    assert f"{len(contracts())} kept, 0 broken" in " ".join(said.split())
+
+def test_doors_open_one_way() -> None:
+    done = lint_imports(PROJECT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{len(contracts())} kept, 0 broken" in " ".join(done.stdout.split())
 
 
 def contracts() -> list[dict[str, Any]]:
@@ -109,11 +113,7 @@ def test_a_door_that_opens_the_wrong_way_is_seen(tmp_path: Path) -> None:
     shutil.copy(PROJECT / "pyproject.toml", tmp_path)
     with (package / "learning" / "rates.py").open("a") as file:
         file.write("\nimport dagster\nfrom learning_assets.store import lake\n")
-    ask = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True, no_logo=True))"
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", ask], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    done = lint_imports(tmp_path)
     assert done.returncode == 1
     assert "Doors open one way BROKEN The science knows no Dagster, SQL or network BROKEN" in " ".join(done.stdout.split())
 
@@ -124,8 +124,10 @@ def test_every_module_says_what_belongs_in_it() -> None:
 
 
 def test_time_comes_from_the_clock() -> None:
-    wrong = re.compile(r"(\w+\.)*(datetime\.now|datetime\.utcnow|datetime\.today|date\.today|time\.time)")
-    assert offences(wrong, allowed=("clock.py", "store/embedded.py")) == []
+    wrong = re.compile(r"(\w+\.)*(datetime\.now|datetime\.utcnow|datetime\.today|date\.today)")
+    assert offences(wrong, allowed=("clock.py",)) == []
+    # How long something took, or how old a lock is, is asked of the machine.
+    assert offences(re.compile(r"time\.time"), allowed=("cli.py", "store/embedded.py")) == []
 
 
 def test_nothing_is_printed_but_by_the_command_line() -> None:

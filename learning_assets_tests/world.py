@@ -57,11 +57,10 @@ class World:
         *assets: str,
         replaying: bool = False,
         ops: Mapping[str, Any] | None = None,
-        resources: Mapping[str, object] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Learn a day as `learning_cycle` does, or only some of its assets, with their checks.
 
-        `ops` configures assets by name; `resources` replaces resources by name.
+        `ops` configures assets by name.
         """
         job = self.cycle.get_subset(asset_selection={dg.AssetKey(name) for name in assets}) if assets else self.cycle
         return job.execute_in_process(
@@ -70,7 +69,6 @@ class World:
             instance=self.instance,
             raise_on_error=False,
             tags={REPLAY_TAG: "1"} if replaying else {},
-            resources=resources,
         )
 
     def fetch(self, first: date, last: date) -> None:

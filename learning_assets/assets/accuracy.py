@@ -67,12 +67,14 @@ def prediction_accuracy(
         "ads",
         "ad_days",
     )
+    # The figures that the UI plots are those of the pool with most impressions, of live predictions where there are any.
+    main = overall.sort(pl.col("made") == "live", "impressions", descending=True).unique(
+        "model", keep="first", maintain_order=True
+    )
     numbers: dict[str, float | None] = {}
-    for row in overall.filter(pl.col("pool") == pl.col("pool").first()).iter_rows(named=True):
-        numbers |= {
-            f"{row['model']}_{name}": row[name]
-            for name in ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
-        }
+    for row in main.iter_rows(named=True):
+        names = ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
+        numbers |= {f"{row['model']}_{name}": row[name] for name in names}
     numbers |= {"ad_days_compared": compared.height}
     plot = None if day.quiet else history(store, day)
     return report(

@@ -1,9 +1,11 @@
 """What the creatives say: `creative_dna`."""
 
+from datetime import timedelta
+
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets.day import day_of
+from learning_assets.assets.day import Day, day_of
 from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.learning import dna, embedding
@@ -13,6 +15,8 @@ from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.tables import Written
 from learning_assets.store.walls import PIPELINE
+
+_KEY = ["account_id", "creative_id"]
 
 VERSION = f"{dna.VERSION}+{embedding.VERSION}"
 
@@ -33,23 +37,23 @@ def creative_dna(
     listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
     known = store.creatives(["account_id", "creative_id", "version", "hook_types", "first_seen"])
     current = known.filter(pl.col("version") == VERSION)
-    new = listed.join(current, on=["account_id", "creative_id"], how="anti").sort("account_id", "creative_id")
+    window = day.pick(settings.patterns.window_days, settings.patterns.archive_window_days)
+    outdated = outdated_creatives(store, day, window, known.filter(pl.col("version") != VERSION))
+    new = pl.concat([listed.join(current, on=_KEY, how="anti"), outdated]).unique(_KEY, keep="first").sort(_KEY)
     seen = known.select("account_id", "creative_id", "first_seen")
     read = (
         describe(new, settings.hooks.min_confidence)
-        .join(seen, on=["account_id", "creative_id"], how="left")
+        .join(seen, on=_KEY, how="left")
         .with_columns(first_seen=pl.min_horizontal("first_seen", pl.lit(day.date)))
     )
     owners = store.accounts(PIPELINE).select("account_id", "owner")
     rows = store.tables.upsert("creative_dna", read.join(owners, on="account_id"))
-    live = listed.select("account_id", "creative_id").join(
-        pl.concat([current, read.select(known.columns)]), on=["account_id", "creative_id"]
-    )
+    live = listed.select("account_id", "creative_id").join(pl.concat([current, read.select(known.columns)]), on=_KEY)
     hooks = live.explode("hook_types").group_by(hook="hook_types").len("creatives").sort("creatives", descending=True)
     numbers = {
         "creatives_read": read.height,
         "creatives_live": live.height,
-        "creatives_known": known.height + new.join(known, on=["account_id", "creative_id"], how="anti").height,
+        "creatives_known": known.height + new.join(known, on=_KEY, how="anti").height,
         "share_without_hook_type": hooks.filter(pl.col("hook") == "unknown")["creatives"].sum() / live.height
         if live.height
         else None,
@@ -61,6 +65,14 @@ def creative_dna(
         numbers,
         table=markdown_table(hooks, day.simulated, "Hook types of the live creatives."),
     )
+
+
+def outdated_creatives(store: Store, day: Day, window_days: int, read_before: pl.DataFrame) -> pl.DataFrame:
+    """Catalog rows of creatives that were read by other rules and may have left the catalog, as far as the window of patterns reaches."""
+    if read_before.is_empty():
+        return store.lake.schema("ad_catalog").to_frame()
+    listed = store.lake.scan("ad_catalog", day.date - timedelta(days=window_days - 1), day.date)
+    return listed.join(read_before.lazy().select(_KEY), on=_KEY, how="semi").unique(_KEY, keep="any").collect()
 
 
 def describe(creatives: pl.DataFrame, min_confidence: float) -> pl.DataFrame:

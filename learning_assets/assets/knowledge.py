@@ -126,11 +126,12 @@ def forest(found: pl.DataFrame, day: Day) -> "alt.TopLevelMixin":
 
     shown = found.select(
         label=pl.format(
-            "{} = {}, {} ({})",
+            "{} = {}, {} ({}, {})",
             "attribute",
             "value",
             pl.col("metric").str.to_uppercase(),
             pl.coalesce("account_id", pl.lit("all accounts")),
+            "evidence",
         ),
         status="status",
         lift=100 * (pl.col("log_lift").exp() - 1),

@@ -140,7 +140,7 @@ def retrain(
     incumbent = None if incumbent_id is None else ClickModel.load(store.artifacts.folder(incumbent_id))
     verdict = retraining.contest(incumbent, challenger, mine, texts, rules)
     seconds = time.monotonic() - began
-    challenger_id = f"{TARGET}-{pool.name}-{day.date}-{challenger.fingerprint}"
+    challenger_id = f"{TARGET}-{pool.label}-{day.date}-{challenger.fingerprint}"
     store.artifacts.publish(challenger_id, challenger.save)
     won = verdict.winner == "challenger"
     card = challenger.trees.card

@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 Number = int | float | bool | None
 
-_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#+!|~$"})
+_MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#+!|~$&"})
 
 
 def escape(text: str) -> str:
-    """Text from outside as it may stand in markdown: without markup, links, HTML or line breaks."""
-    return " ".join(text.split()).translate(_MARKDOWN)
+    """Text from outside as it may stand in markdown: without markup, links, HTML or line breaks.
+
+    A zero-width space parts the scheme of an address from its slashes, since some renderers make links of bare addresses.
+    """
+    return " ".join(text.split()).replace("://", ":\u200b//").translate(_MARKDOWN)
 
 
 def percent(log_ratio: float | None) -> str:

@@ -52,9 +52,9 @@ def range_to_replay(store: Store, source: Source, first: date | None, last: date
         raise ValueError(
             f"{start} is before the first partition, {store.identity.start_day}. Begin there or later, or set LEARNING_START_DAY in a new home."
         )
-    if end > ended:
+    if max(start, end) > ended:
         raise ValueError(
-            f"{end} has not ended yet, or the source has no facts for it. The newest day that can be learned is {ended}."
+            f"{max(start, end)} has not ended yet, or the source has no facts for it. The newest day that can be learned is {ended}."
         )
     step = step_days(source)
     if step > 1:

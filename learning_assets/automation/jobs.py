@@ -8,7 +8,7 @@ import dagster as dg
 
 from learning_assets import clock
 from learning_assets.automation.calendar import range_to_replay
-from learning_assets.automation.replay import replay
+from learning_assets.automation.replay import ReplayError, replay
 from learning_assets.platforms.source import Source
 from learning_assets.store.store import Store
 
@@ -64,6 +64,13 @@ class ReplayRange(dg.Config):
     """Last day, YYYY-MM-DD; the newest ended day where left empty."""
 
 
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise ValueError(f"{text!r} is not a day. Write it as YYYY-MM-DD.") from None
+
+
 def replay_range(resolve: Callable[[], dg.JobDefinition]) -> dg.JobDefinition:
     """The job that replays a range in the UI; `resolve` gives the job of one day."""
 
@@ -71,16 +78,18 @@ def replay_range(resolve: Callable[[], dg.JobDefinition]) -> dg.JobDefinition:
     def replay_days(
         context: dg.OpExecutionContext, config: ReplayRange, store: dg.ResourceParam[Store], source: dg.ResourceParam[Source]
     ) -> None:
-        first, last = (date.fromisoformat(text) if text else None for text in (config.first, config.last))
-        days = range_to_replay(store, source, first, last, clock.today(store.settings))
-        done = replay(
-            resolve(),
-            context.instance,
-            store,
-            days,
-            lambda day, n, of: context.log.info(f"learned {day} ({n} of {of})"),
-            cause="replay_range",
-        )
+        try:
+            days = range_to_replay(store, source, _day(config.first), _day(config.last), clock.today(store.settings))
+            done = replay(
+                resolve(),
+                context.instance,
+                store,
+                days,
+                lambda day, n, of: context.log.info(f"learned {day} ({n} of {of})"),
+                cause="replay_range",
+            )
+        except (ValueError, ReplayError) as error:
+            raise dg.Failure(str(error), allow_retries=False) from error
         context.add_output_metadata({"days": len(done.days), "seconds": done.seconds})
 
     @dg.job(

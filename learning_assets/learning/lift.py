@@ -506,7 +506,7 @@ def _between_ads(
             share += _sum(own_cluster, amount[own] * change[own_place], share.size).reshape(share.shape)
             shares.append(share)
         u, leverage, noise, lowered = shares[0] + shares[1], shares[2], shares[3], shares[4]
-        alone = (noise > 0) & (leverage > 1 - 1e-9)
+        alone = leverage > 1 - 1e-9
         squares = np.where(noise > 0, u**2 / np.where(alone, np.nan, 1 - leverage), 0)
         variance[:, block] = np.add.reduceat(squares, coded.first_ad)
         has = np.zeros(noise.size, dtype=bool)

@@ -22,7 +22,7 @@ from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
 from learning_assets.store.sums import account_days, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
-from learning_assets.store.walls import PIPELINE, Pool, Wall, pools
+from learning_assets.store.walls import PIPELINE, SHARED, Pool, Wall, pools
 
 POOLED_LEARNING = "pooled_learning"
 """Purpose of the consent to be fitted together with other owners' rows."""
@@ -155,6 +155,10 @@ class Store:
 
         An account that is known keeps its owner; a consent is recorded once. `consents` NULL records nothing.
         """
+        if (accounts["owner"] == SHARED).any():
+            raise ValueError(
+                f"An owner cannot be called '{SHARED}', the name of what is fitted over several owners. Rename the owner."
+            )
         now = pl.lit(self.now).dt.cast_time_unit("us")
         known = self.tables.read("accounts", PIPELINE)
         told = accounts.join(known, on=["account_id", "name", "currency", "timezone"], how="anti", nulls_equal=True)

@@ -120,7 +120,7 @@ class Tables:
         latest: bool = False,
         **equal: object,
     ) -> pl.DataFrame:
-        """Rows of a table that the wall lets through, in the order of the table's key.
+        """Rows of a table that the wall lets through, in no particular order.
 
         Parameters
         ----------

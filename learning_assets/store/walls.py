@@ -4,6 +4,8 @@ Every read of the store names a `Wall`. A wall of one owner lets through the own
 they were fitted over several consenting owners; `PIPELINE` is the learning cycle itself, which keeps rows apart by account.
 """
 
+import hashlib
+import re
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,6 +41,12 @@ class Pool:
     owner: str | None
     account_ids: tuple[str, ...]
     owners: int
+
+    @property
+    def label(self) -> str:
+        """The name as it may stand in a file name; different names have different labels."""
+        plain = re.sub(r"[^A-Za-z0-9_]+", "_", self.name)[:32]
+        return plain if plain == self.name else f"{plain}_{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
 
 
 def pools(accounts: pl.DataFrame, min_owners: int) -> list[Pool]:

@@ -86,7 +86,9 @@ def test_no_text_of_an_ad_and_no_name_stands_in_any_metadata(learned_copy: Learn
     result = learned_copy.run(learned_copy.days[-1])
     assert result.success
     said = " ".join(
-        str(value.value) for event in result.get_asset_materialization_events() for value in event.materialization.metadata.values()
+        str(value.value)
+        for event in result.get_asset_materialization_events()
+        for value in event.materialization.metadata.values()
     )
     said += " ".join(str(evaluation) for evaluation in result.get_asset_check_evaluations())
     assert "4000001" in said

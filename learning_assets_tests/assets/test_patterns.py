@@ -19,7 +19,7 @@ COUNTS = ["impressions", "link_clicks", "conversions", "spend_micros", "revenue_
 
 def window(world: Learned, until: date) -> pl.DataFrame:
     """The window's facts by ad and week with what the creatives say, added up day by day from the stored days themselves."""
-    days = [day for day in world.store.lake.days("actuals", last=until)]
+    days = world.store.lake.days("actuals", last=until)
     week = pl.col("date") + pl.duration(days=7 - pl.col("date").dt.weekday())
     facts = pl.concat([world.store.lake.read("actuals", day) for day in days]).with_columns(week=week)
     listed = pl.concat(
@@ -46,7 +46,12 @@ def test_the_newest_patterns_are_those_of_the_facts_up_to_their_day(learned: Lea
     stored = learned.table("learning_patterns", as_of=day)
     tested = stored.filter(pl.col("note").is_null() | (pl.col("note") != "not_tested"))
     assert_frame_equal(
-        tested.select(lift.FOUND.names()).sort(KEY), found.sort(KEY), check_dtypes=False, check_exact=False, rel_tol=1e-6, abs_tol=1e-9
+        tested.select(lift.FOUND.names()).sort(KEY),
+        found.sort(KEY),
+        check_dtypes=False,
+        check_exact=False,
+        rel_tol=1e-6,
+        abs_tol=1e-9,
     )
     assert stored.filter(pl.col("scope") == "all").height > 100
 

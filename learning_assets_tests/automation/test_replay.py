@@ -9,11 +9,11 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from learning_assets.automation.calendar import days_to_learn, range_to_replay
 from learning_assets.automation.replay import QUIET_CONSOLE, ReplayError, replay
@@ -58,10 +58,23 @@ def without_seconds(card: Any) -> Any:
     return card
 
 
-def same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
-    """The same rows, in whatever order the database gave them."""
-    order = [name for name, kind in one.schema.items() if not kind.is_nested()]
-    return one.sort(order, nulls_last=True).equals(other.sort(order, nulls_last=True))
+ROUNDED = {"prediction_comparisons"}
+"""Tables of sums over ad-days, which polars adds up in no fixed order: their last bits differ from run to run."""
+
+
+def differing(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> list[str]:
+    """Tables and files that do not hold the same rows, in whatever order the database gave them."""
+
+    def differ(name: str) -> bool:
+        key = [column for column, kind in one[name].schema.items() if not kind.is_nested() and not kind.is_float()]
+        pair = (frame.sort(key, nulls_last=True) for frame in (one[name], other[name]))
+        try:
+            assert_frame_equal(*pair, check_exact=name not in ROUNDED, rel_tol=1e-9, abs_tol=1e-12)
+        except AssertionError:
+            return True
+        return False
+
+    return [name for name in one if differ(name)]
 
 
 @pytest.fixture
@@ -93,7 +106,7 @@ def test_replay_and_the_job_of_the_ui_learn_the_same(twins: tuple[World, World])
     assert result.success
     one, other = everything_learned(by_command), everything_learned(by_job)
     assert one.keys() == other.keys()
-    assert [name for name in one if not same(one[name], other[name])] == []
+    assert differing(one, other) == []
     # What was compared is worth comparing.
     assert one["learning_patterns"]["as_of"].unique().sort().to_list() == days
     assert one["champions"]["model_id"].drop_nulls().len() > 0
@@ -200,9 +213,7 @@ def test_two_replays_at_once_are_one_too_many(fragile: World) -> None:
 
     replay(fragile.cycle, fragile.instance, fragile.store, [day], meanwhile)
     under_way = "Another replay is under way. Wait until it has ended, or cancel it."
-    assert told[0] == under_way
-    assert told[1].startswith("replay_days: ")
-    assert told[1].endswith(under_way)
+    assert told == [under_way, f"replay_days: {under_way}"]
     assert fragile.table("learning_cycle_log").height == 1
     # The lock is gone with the first.
     other.store.require_next("patterns", LAST, 1)
@@ -296,13 +307,11 @@ def test_a_range_has_the_steps_of_the_source(
     first = calendar.first + timedelta(days=offset)
     last = first + timedelta(days=length)
     ended = calendar.last_day(today)
-    try:
-        found = range_to_replay(store, calendar, first, last, today)  # type: ignore[arg-type]
-    except ValueError as error:
-        nothing = not any(first <= ended - timedelta(days=calendar.step * n) <= last for n in range(200))
-        assert last > ended or nothing
-        assert str(last) in str(error)
+    if last > ended or not any(first <= ended - timedelta(days=calendar.step * n) <= last for n in range(200)):
+        with pytest.raises(ValueError, match=str(last)):
+            range_to_replay(store, calendar, first, last, today)  # type: ignore[arg-type]
         return
+    found = range_to_replay(store, calendar, first, last, today)  # type: ignore[arg-type]
     assert first <= found[0]
     assert found[-1] <= last <= ended
     assert {(ended - day).days % calendar.step for day in found} == {0}
@@ -325,9 +334,11 @@ def test_a_range_that_cannot_be_learned_says_why(make_world: MakeWorld) -> None:
         return range_to_replay(world.store, world.source, first, last, today)
 
     assert ask(None, None)[0] == date(2026, 2, 1)
-    with pytest.raises(ValueError, match="2026-01-31 is before the first partition, 2026-02-01. Begin there or later"):
+    with pytest.raises(ValueError, match=r"2026-01-31 is before the first partition, 2026-02-01\. Begin there or later"):
         ask(date(2026, 1, 31), None)
-    with pytest.raises(ValueError, match="2026-03-02 has not ended yet.* The newest day that can be learned is 2026-03-01"):
+    with pytest.raises(ValueError, match=r"2026-03-02 has not ended yet.* The newest day that can be learned is 2026-03-01"):
         ask(None, today)
+    with pytest.raises(ValueError, match="2026-03-05 has not ended yet"):
+        ask(date(2026, 3, 5), None)
     with pytest.raises(ValueError, match="There is no day to learn from 2026-02-20 to 2026-02-19"):
         ask(date(2026, 2, 20), date(2026, 2, 19))

@@ -1,6 +1,6 @@
 """Schedules: every tick is evaluated at a fixed time, on a real store and a real instance."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -84,7 +84,7 @@ def days(data: ScheduleExecutionData) -> list[date]:
     return [date.fromisoformat(str(request.partition_key)) for request in data.run_requests or ()]
 
 
-def left_out(request: dg.RunRequest) -> set[str]:
+def left_out(request: dg.RunRequest) -> Set[str]:
     """The assets of the cycle that a request does not ask for."""
     if request.asset_selection is None:
         return set()
@@ -179,7 +179,7 @@ def test_the_check_asks_for_yesterday_and_the_cycle_then_leaves_it_out(world: Wo
     # Half of the check is no check.
     assert [left_out(request) for request in tick(world, "learning_cycle_daily", NIGHT).run_requests or ()] == [set()]
     learn(world.store, YESTERDAY, "retrained_model")
-    (request,) = tick(world, "learning_cycle_daily", NIGHT).run_requests or ()
+    (request,) = list(tick(world, "learning_cycle_daily", NIGHT).run_requests or ())
     assert left_out(request) == {"prediction_accuracy", "retrained_model"}
 
 

@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
+from learning_assets.assets.day import QUIET_TAG
 from learning_assets.automation.failures import first_failure
+from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.build import open_store
 from learning_assets.platforms.source import ACTUALS
 from learning_assets.settings import Settings
@@ -36,7 +39,7 @@ MODEL = "ctr-shared-2026-02-01-00000000"
 PROJECT = Path(__file__).parents[2]
 
 _processes = multiprocessing.get_context("forkserver")
-_processes.set_forkserver_preload([__name__, "xgboost", "sklearn.linear_model", "scipy.stats", "altair", "wordllama"])
+_processes.set_forkserver_preload([__name__, "xgboost", "sklearn.linear_model", "scipy.stats", "wordllama"])
 
 
 class Child:
@@ -86,7 +89,7 @@ def say(log: Path, line: str) -> None:
 # Writing again and again ------------------------------------------------------------------------------------------------------
 
 
-def facts(number: int, height: int = 100_000) -> pl.DataFrame:
+def facts(number: int, height: int = 50_000) -> pl.DataFrame:
     """A day of actuals whose every row holds `number`; one row more or less tells numbers apart as well."""
     ads = pl.int_range(height + number % 2, eager=True)
     filled = {name: pl.lit(number) for name, kind in ACTUALS.items() if kind == pl.Int64}
@@ -146,7 +149,7 @@ def write_table(log: Path, settings: Settings, first: int) -> None:
         try:
             store.tables.replace_day("fetch_manifest", DAY, rows, now=NOW)
             say(log, f"done {number}")
-        except OperationalError:
+        except (OperationalError, psycopg.OperationalError):
             say(log, f"failed {number}")
 
 
@@ -165,17 +168,20 @@ def write_upsert(log: Path, settings: Settings, first: int, height: int) -> None
 
 @dataclass
 class Moments:
-    """Counts the moments at which something becomes visible to others, and kills this process before the one of number `fatal`."""
+    """Counts the moments at which something becomes visible to others, and kills this process before one of them.
+
+    `fatal` is its number, or a word of it.
+    """
 
     log: Path
-    fatal: int | None
+    fatal: int | str | None
     reached: int = 0
 
     def reach(self, what: str) -> None:
         """Count one, and say what is about to happen."""
         self.reached += 1
         say(self.log, f"moment {self.reached}: {what}")
-        if self.reached == self.fatal:
+        if self.reached == self.fatal or (isinstance(self.fatal, str) and self.fatal in what):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def watch_files(self, folder: Path, events: tuple[str, ...]) -> None:
@@ -229,17 +235,17 @@ def publish(log: Path, settings: Settings, number: int, fatal: int) -> None:
     store.artifacts.publish(MODEL, lambda folder: save(folder, number))
 
 
-def register(log: Path, settings: Settings, fatal: int) -> None:
-    """Make the accounts of the source known, and die before its commit of number `fatal`."""
-    world = World.of(settings)
-    Moments(log, fatal).watch_commits(str(world.store.tables.engine.url.database))
-    world.store.register(world.source.accounts())
+def register(log: Path, settings: Settings, accounts: pl.DataFrame, fatal: int) -> None:
+    """Make accounts known, and die before its commit of number `fatal`."""
+    store = opened(settings)
+    Moments(log, fatal).watch_commits(str(store.tables.engine.url.database))
+    store.register(accounts)
 
 
 # Learning ---------------------------------------------------------------------------------------------------------------------
 
 
-def learn(log: Path, settings: Settings, day: date, fatal: int | None) -> None:
+def learn(log: Path, settings: Settings, day: date, fatal: str | None) -> None:
     """One run of `learning_cycle`; ends with 1 where it fails."""
     world = World.of(settings)
     moments = Moments(log, fatal)
@@ -247,14 +253,20 @@ def learn(log: Path, settings: Settings, day: date, fatal: int | None) -> None:
     moments.watch_files(world.store.home / "artifacts", ("os.rename",))
     moments.watch_commits(str(world.store.tables.engine.url.database))
     say(log, "begun")
-    result = world.run(day)
+    result = world.cycle.execute_in_process(
+        run_config=QUIET_CONSOLE,
+        partition_key=day.isoformat(),
+        instance=world.instance,
+        tags={QUIET_TAG: "1"},
+        raise_on_error=False,
+    )
     if not result.success:
         say(log, first_failure(result.all_events))
         sys.exit(1)
 
 
-def replay(log: Path, environment: dict[str, str], first: date, last: date, fatal: int | None) -> None:
-    """The command `learning-assets replay --from --to` in Dagster's own storage."""
+def replay(log: Path, environment: dict[str, str], first: date, fatal: int | None) -> None:
+    """The command `learning-assets replay --from`, on Dagster's storage in Postgres."""
     from learning_assets.cli import run_replay, settings_now
 
     os.environ.update(environment, DAGSTER_HOME=str(PROJECT))
@@ -264,4 +276,4 @@ def replay(log: Path, environment: dict[str, str], first: date, last: date, fata
     assert settings.database_url is not None
     moments.watch_commits(str(sa.make_url(settings.database_url.get_secret_value()).database))
     say(log, "begun")
-    run_replay(settings, first, last)
+    run_replay(settings, first, None)

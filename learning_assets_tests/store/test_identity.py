@@ -35,7 +35,14 @@ def test_a_new_home_is_made_once(make_settings: MakeSettings):
     settings = make_settings()
     made = open_identity(settings)
     assert (made.kind, made.start_day, made.created_at) == ("sandbox", date(2013, 1, 1), NOW)
-    assert made.market == {"epoch": "2026-03-02", "seed": 7, "accounts": 20, "ads": 30, "impressions": 1_000, "history_days": 90}
+    assert made.market == {
+        "epoch": "2026-03-02",
+        "seed": 7,
+        "accounts": 20,
+        "ads": 30,
+        "impressions": 1_000,
+        "history_days": 90,
+    }
     later = Settings(home=settings.home, now=datetime(2026, 5, 1, tzinfo=UTC), start_day=date(2020, 1, 1))
     assert open_identity(later) == made
     assert identities.read(settings.home) == made

@@ -90,7 +90,13 @@ def test_pools_follow_the_consents_in_force(store: Store):
     store.register(accounts(*(told(f"a{n}", f"o{n}") for n in range(5)), told("z", "zoe", consents=False)))
     found = store.pool_of_accounts()
     assert found.rows() == [*((f"a{n}", SHARED, None) for n in range(5)), ("z", "zoe", "zoe")]
-    row = {"account_id": "a0", "purpose": POOLED_LEARNING, "given": False, "given_by": "o0", "at": store.now + timedelta(hours=1)}
+    row = {
+        "account_id": "a0",
+        "purpose": POOLED_LEARNING,
+        "given": False,
+        "given_by": "o0",
+        "at": store.now + timedelta(hours=1),
+    }
     store.tables.execute(sa.insert(schema.consents), [row])
     assert [(pool.name, pool.owners) for pool in store.pools()] == [(name, 1) for name in ("o0", "o1", "o2", "o3", "o4", "zoe")]
 
@@ -188,7 +194,9 @@ def test_ad_days_are_the_windows_facts_with_what_is_known_of_the_ad(learned: Lea
     assert found["experiment_id"].null_count() == found.height, "delivery chose the arms here, nobody drew them"
     ads = store.lake.read("ad_catalog", until).filter(pl.col("status") == "active")
     owners = store.accounts(PIPELINE).select("account_id", "owner")
-    expected = ads.join(owners, on="account_id").select("owner", "account_id", "ad_id", "creative_id", "audience", "template", "cta")
+    expected = ads.join(owners, on="account_id").select(
+        "owner", "account_id", "ad_id", "creative_id", "audience", "template", "cta"
+    )
     today = found.filter(pl.col("date") == until).join(ads, on=["account_id", "ad_id"], how="semi")
     assert today.height > 60
     assert today.select(expected.columns).sort("ad_id").equals(expected.sort("ad_id"))

@@ -147,7 +147,7 @@ def facts(tmp_path: Path) -> tuple[Lake, Facts]:
     told, lake = Facts(), lake_in(tmp_path)
     for n in range(10):
         day = MONDAY + timedelta(days=n)
-        row = {name: 10 * (n + 1) for name in COUNTS} | {"date": day, "currency": "EUR", "is_final": False}
+        row = dict.fromkeys(COUNTS, 10 * (n + 1)) | {"date": day, "currency": "EUR", "is_final": False}
         told.actuals[day] = {("a", "1"): row}
         told.catalog[day] = {("a", "1"): dict.fromkeys(OF_AD) | {"status": "active", "creative_id": f"x{n}"}}
         told.store(lake, day)

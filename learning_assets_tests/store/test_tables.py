@@ -88,7 +88,7 @@ def test_what_is_not_a_number_is_refused_and_nothing_changes(store: Store, numbe
 
 
 def test_wrong_columns_and_days_are_named(store: Store):
-    with pytest.raises(TableError, match="columns missing: .*'seconds'"):
+    with pytest.raises(TableError, match=r"columns missing: .*'seconds'"):
         store.tables.replace_day("fetch_manifest", DAY, _manifest(DAY, account_id=["a"]).drop("seconds"), now=NOW)
     with pytest.raises(TableError, match="rows of another day"):
         store.tables.replace_day("fetch_manifest", DAY, _manifest(date(2026, 1, 1), account_id=["a"]), now=NOW)
@@ -137,7 +137,7 @@ def test_no_read_of_an_owner_returns_a_row_of_another(store: Store):
         else:
             store.tables.upsert(name, frame)
     owned = 0
-    for name, table in schema.metadata.tables.items():
+    for name in schema.metadata.tables:
         seen = store.tables.read(name, Wall("ann"))
         assert "bob" not in str(seen.to_dicts()), name
         owned += int("ann" in str(seen.to_dicts()))

@@ -1,0 +1,226 @@
+"""Models and predictions: why a model was or was not trained, who may be fitted together, and what was known when."""
+
+import json
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from learning_assets.assets import PREDICTIONS
+from learning_assets.learning.retraining import ClickModel
+from learning_assets.platforms.sandbox import SandboxSource
+from learning_assets.settings import Sandbox
+from learning_assets.store.walls import Wall
+from learning_assets_tests.world import Learned, MakeWorld, World, metadata
+
+FORCE = {"retrained_model": {"config": {"force": True}}}
+
+
+def champion(world: World, day: date, pool: str = "shared") -> dict:
+    """The pool's row of `champions` of a day, with its triggers as fired or not."""
+    (row,) = world.table("champions", as_of=day, pool=pool).to_dicts()
+    return row | {"triggers": {trigger["name"]: trigger["fired"] for trigger in json.loads(row["triggers"])}}
+
+
+# -- what was learned day by day
+
+
+def test_the_first_model_is_trained_because_there_is_none(learned: Learned):
+    row = champion(learned, learned.days[0])
+    assert (row["status"], row["triggers"]) == ("retrained", {"accuracy": False, "age": True, "force": False})
+    assert row["model_id"] == row["challenger_id"]
+    assert row["reason"].startswith("The challenger beats baseline by at least ")
+    assert row["owner"] is None
+
+
+def test_a_young_and_good_model_stays(learned: Learned):
+    """Three days within `max_age_days` = 4 of the first training: the pointer stays and says why."""
+    first = champion(learned, learned.days[0])["model_id"]
+    for age, day in enumerate(learned.days[1:5], start=1):
+        row = champion(learned, day)
+        assert (row["status"], row["model_id"], row["challenger_id"], row["verdict"]) == (
+            "no_retrain_needed",
+            first,
+            None,
+            None,
+        )
+        assert not any(row["triggers"].values())
+        assert f"The last challenger was trained {age} days ago, not above 4." in row["reason"]
+        assert "WAPE" in row["reason"]
+
+
+def test_an_old_model_is_contested_on_days_that_neither_saw(learned: Learned):
+    day, first = learned.days[5], champion(learned, learned.days[0])["model_id"]
+    row = champion(learned, day)
+    assert row["triggers"]["age"]
+    assert row["status"] in ("retrained", "kept_champion")
+    assert row["model_id"] == (row["challenger_id"] if row["status"] == "retrained" else first)
+    models = learned.table("models").sort("as_of")
+    assert models["model_id"].to_list() == [first, row["challenger_id"]]
+    assert models["as_of"].to_list() == models["holdout_until"].to_list() == [learned.days[0], day]
+    assert models["trained_until"].to_list() == [learned.days[0] - timedelta(days=7), day - timedelta(days=7)]
+    assert set(models["trained_from"]) == {learned.facts_from}
+
+
+def test_a_card_says_what_the_model_saw_and_how_it_did(learned: Learned):
+    row = learned.table("models", as_of=learned.days[0]).row(0, named=True)
+    facts = pl.concat(
+        learned.store.lake.read("actuals", day)
+        for day in learned.store.lake.days("actuals", row["trained_from"], row["trained_until"])
+    )
+    assert row["ad_days"] == facts.height
+    assert row["ads"] == facts.select("account_id", "ad_id").n_unique()
+    card = json.loads(row["card"])
+    assert (card["rows"], card["impressions"]) == (facts.height, facts["impressions"].sum())
+    assert (card["promoted"], card["verdict"]["winner"]) == (True, "challenger")
+    assert card["parameters"]["rounds"] == learned.settings.models.trees
+    assert sum(gain for _, gain in card["importance"]) == pytest.approx(1)
+    model = ClickModel.load(learned.store.artifacts.folder(row["model_id"]))
+    assert model.trained_until == row["trained_until"]
+    assert row["model_id"].endswith(model.fingerprint)
+
+
+# -- asked for
+
+
+def test_force_trains_although_nothing_calls_for_it_and_the_champion_has_to_be_beaten(learned_copy: Learned):
+    """With a bound that no challenger reaches, the champion is kept and the challenger stays in the registry."""
+    day = learned_copy.days[-1]
+    before = champion(learned_copy, day)
+    assert before["status"] == "no_retrain_needed"
+    strict = learned_copy.again(
+        models={**learned_copy.settings.models.model_dump(exclude_unset=True), "gate_confidence": 0.9999999}
+    )
+    result = strict.run(day, "retrained_model", ops=FORCE)
+    assert result.success
+    row = champion(strict, day)
+    assert (row["status"], row["model_id"]) == ("kept_champion", before["model_id"])
+    assert row["triggers"] == {"accuracy": False, "age": False, "force": True}
+    assert row["challenger_id"] not in (None, before["model_id"])
+    assert row["reason"].startswith("The challenger is not surely better than champion")
+    (kept,) = strict.table("models", as_of=day).to_dicts()
+    assert (kept["model_id"], json.loads(kept["card"])["promoted"]) == (row["challenger_id"], False)
+    assert ClickModel.load(strict.store.artifacts.folder(kept["model_id"])).trained_until == day - timedelta(days=7)
+    shown = metadata(result, "retrained_model")
+    assert (shown["kept_champion"], shown["retrained"], shown["champions_in_force"]) == (1, 0, 1)
+    assert f"**{kept['model_id']}**: kept champion." in shown["card_shared"]
+    again = learned_copy.run(day, "retrained_model")
+    assert again.success
+    assert champion(learned_copy, day) == before, "the day is replaced, with its model"
+    assert learned_copy.table("models", as_of=day).is_empty()
+
+
+def test_too_few_ads_train_nothing_and_leave_the_champion(learned_copy: Learned):
+    day, before = learned_copy.days[-1], learned_copy.table("models")
+    few = learned_copy.again(models={**learned_copy.settings.models.model_dump(exclude_unset=True), "min_ads": 500})
+    assert few.run(day, "retrained_model", ops=FORCE).success
+    row = champion(few, day)
+    assert (row["status"], row["challenger_id"]) == ("insufficient_data", None)
+    assert row["model_id"] == champion(learned_copy, learned_copy.days[-2])["model_id"]
+    assert row["reason"].endswith("ads have at least 100 impressions; 500 are needed to train.")
+    assert few.table("models").equals(before)
+
+
+def test_an_artifact_that_is_gone_is_named_with_the_remedy(learned_copy: Learned):
+    day = learned_copy.days[-1]
+    folder = learned_copy.store.artifacts.folder(champion(learned_copy, day)["model_id"])
+    folder.rename(folder.with_suffix(".gone"))
+    before = learned_copy.store.lake.version("predictions", day)
+    result = learned_copy.run(day, "predictions")
+    assert not result.success
+    (event,) = result.get_step_failure_events()
+    assert event.step_failure_data.user_failure_data is not None
+    said = event.step_failure_data.user_failure_data.description
+    assert said is not None
+    assert said.startswith(f"The artifact of model {folder.name} is not in ")
+    assert learned_copy.store.lake.version("predictions", day) == before
+
+
+# -- predictions
+
+
+def test_every_ad_that_will_be_live_is_predicted_by_every_model(learned: Learned):
+    for day in (learned.days[0], learned.days[-1]):
+        rows, tomorrow = learned.store.lake.read("predictions", day), day + timedelta(days=1)
+        assert rows.schema == PREDICTIONS
+        assert set(rows["as_of"]) == {day}
+        assert set(rows["date"]) == {tomorrow}
+        catalog = learned.source.catalog(day)
+        live = catalog.filter(
+            pl.col("status").is_in(["active", "scheduled"]),
+            (pl.col("starts_on") <= tomorrow).fill_null(value=True),
+            (pl.col("ends_on") >= tomorrow).fill_null(value=True),
+        )
+        assert live.filter(status="scheduled").height > 0 or day == learned.days[-1]
+        by_model = {str(name): part for (name,), part in rows.group_by("model")}
+        assert set(by_model) == {"account_mean", "own_history", "xgboost"}
+        for part in by_model.values():
+            assert sorted(part["ad_id"]) == sorted(live["ad_id"])
+            assert part["predicted"].is_between(0.0005, 0.2).all()
+        assert set(by_model["xgboost"]["model_id"]) == {champion(learned, day)["model_id"]}
+        assert by_model["own_history"]["model_id"].null_count() == live.height
+        assert (
+            by_model["account_mean"].group_by("account_id").agg(pl.col("predicted").n_unique())["predicted"].to_list()
+            == [1] * 6
+        )
+
+
+def test_a_prediction_says_whether_the_day_had_ended_when_it_was_made(learned: Learned):
+    for day in learned.days:
+        rows = learned.store.lake.read("predictions", day)
+        assert set(rows["made"]) == {"live" if day == learned.days[-1] else "replayed"}
+        assert set(rows["made_at"]) == {learned.store.now}
+
+
+# -- walls
+
+
+class Private(SandboxSource):
+    """The market, of which the accounts in `private` do not consent."""
+
+    private: tuple[str, ...] = ()
+
+    def accounts(self) -> pl.DataFrame:
+        return super().accounts().with_columns(consents=~pl.col("account_id").is_in(self.private))
+
+
+@pytest.fixture
+def private(make_world: MakeWorld) -> World:
+    """Three weeks of facts: five owners consent, one of two accounts and one of one account do not."""
+    market = Sandbox(accounts=8, ads=8, impressions=5_000)
+    source = Private(market, date(2026, 3, 2))
+    source.private = tuple(source.accounts()["account_id"][5:])
+    world = make_world(source, sandbox=market.model_dump(), models={"min_ads": 5, "trees": 20})
+    world.fetch(date(2026, 2, 7), date(2026, 2, 26))
+    return world
+
+
+def test_who_does_not_consent_gets_models_of_his_own_rows(private: World):
+    day = date(2026, 2, 27)
+    result = private.run(
+        day, "ad_catalog", "actuals", "creative_dna", "prediction_accuracy", "retrained_model", "predictions", replaying=True
+    )
+    assert result.success
+    owners = dict(private.store.accounts(Wall(None)).select("account_id", "owner").iter_rows())
+    pools = {"shared": sorted(owners)[:5], "owner_0005": sorted(owners)[5:7], "owner_0007": sorted(owners)[7:]}
+    models = {row["pool"]: row for row in private.table("models").to_dicts()}
+    stored = private.table("champions")
+    assert dict(stored.select("pool", "owner").iter_rows()) == {
+        "shared": None,
+        "owner_0005": "owner_0005",
+        "owner_0007": "owner_0007",
+    }
+    rows = private.store.lake.read("predictions", day).filter(model="xgboost")
+    won = dict(stored.select("pool", "model_id").iter_rows())
+    for pool, accounts in pools.items():
+        seen = pl.concat(
+            private.store.lake.read("actuals", past) for past in private.store.lake.days("actuals", last=date(2026, 2, 20))
+        )
+        assert models[pool]["ad_days"] == seen.filter(pl.col("account_id").is_in(accounts)).height
+        assert models[pool]["model_id"].startswith(f"ctr-{pool}-{day}-")
+        of_pool = rows.filter(pl.col("account_id").is_in(accounts))
+        assert set(of_pool["model_id"]) == ({won[pool]} if won[pool] else set())
+    assert won["shared"] is not None
+    for asked, seen_pools in (("owner_0000", ["shared"]), ("owner_0005", ["owner_0005", "shared"])):
+        assert sorted(private.table("champions", Wall(asked))["pool"]) == seen_pools
+        assert sorted(private.table("models", Wall(asked))["pool"]) == seen_pools
