@@ -83,7 +83,7 @@ class Hooks(_Group):
 
 
 class Patterns(_Group):
-    """Which creative choices lift CTR, CVR and ROAS (SPEC §5)."""
+    """Which creative choices lift CTR, CVR and ROAS."""
 
     window_days: Count = Field(
         default=91, description="Days of facts behind an estimate; whole weeks, the current one included"
@@ -106,7 +106,7 @@ class Patterns(_Group):
 
 
 class Models(_Group):
-    """Retraining, champions and predictions (SPEC §7)."""
+    """Retraining, champions and predictions."""
 
     window_days: Count = Field(default=90, description="Days of facts that a model is trained on")
     archive_window_days: Count = Field(default=728, description="The same for an archive, which is read as history")
@@ -139,7 +139,7 @@ class Models(_Group):
 
 
 class Accuracy(_Group):
-    """One definition of accuracy (SPEC §4)."""
+    """One definition of accuracy."""
 
     window_days: Count = Field(default=7, description="Days of predictions and actuals that are compared, ending on the day")
     archive_window_days: Count = Field(default=28, description="The same for an archive")
@@ -149,7 +149,7 @@ class Accuracy(_Group):
 
 
 class Growth(_Group):
-    """Did the accounts get better (SPEC §10)."""
+    """Did the accounts get better."""
 
     baseline_days: Count = Field(default=14, description="First mature days, whose mean is the baseline")
     current_days: Count = Field(default=14, description="Last mature days, whose mean is the present state")
@@ -166,7 +166,7 @@ class Growth(_Group):
 
 
 class Checks(_Group):
-    """Validation of what was fetched (SPEC §4)."""
+    """Validation of what was fetched."""
 
     spend_tolerance: Probability = Field(default=0.005, description="Ads' spend may differ from the account's by this share")
     sample_ratio_p: Probability = Field(default=0.001, description="Sample-ratio mismatch below this p-value")
