@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 
 ADS_PER_ACCOUNT = 100
 LAST = date(2026, 3, 1)
-WARM_UP_DAYS = 7
 
 
-def prepare(home: Path, days: int) -> None:
+def prepare(home: Path, days: int, warm_up: int) -> None:
     """Write catalogs and actuals of the last `days` days, but those that cycles are run for, into the lake of a new store."""
     from learning_assets.build import open_store
     from learning_assets.opening import open_identity, open_source
@@ -38,9 +37,9 @@ def prepare(home: Path, days: int) -> None:
     settings = Settings(home=home)
     source, store = open_source(settings, open_identity(settings)), open_store(settings)
     store.register(source.accounts())
-    first, last = LAST - timedelta(days=days - 1), LAST - timedelta(days=WARM_UP_DAYS + 1)
+    first, last = LAST - timedelta(days=days - 1), LAST - timedelta(days=warm_up + 1)
     known: dict[date, pl.DataFrame] = {}
-    for begin in range(0, days - WARM_UP_DAYS - 1, 30):
+    for begin in range(0, days - warm_up - 1, 30):
         start = first + timedelta(days=begin)
         end = min(start + timedelta(days=29), last)
         facts = source.actuals(start, end, LAST).actuals.partition_by("date", as_dict=True)
@@ -51,7 +50,7 @@ def prepare(home: Path, days: int) -> None:
         print(f"written up to {end}", file=sys.stderr)
 
 
-def measure() -> dict[str, float]:
+def measure(warm_up: int) -> dict[str, float]:
     """Run the cycles of the last days in this process and time the last."""
     import dagster as dg
     import polars as pl
@@ -76,7 +75,7 @@ def measure() -> dict[str, float]:
         return seconds, result
 
     with dagster_instance() as instance:
-        for day in days_between(LAST - timedelta(days=WARM_UP_DAYS), LAST - timedelta(days=1)):
+        for day in days_between(LAST - timedelta(days=warm_up), LAST - timedelta(days=1)):
             cycle(day)
         seconds, result = cycle(LAST)
     steps = {
@@ -96,8 +95,8 @@ def measure() -> dict[str, float]:
     return {"cycle_s": seconds, "overhead_s": seconds - sum(steps.values()), "scan_s": scan, "peak_mb": peak}
 
 
-def run(ads: int, days: int, seed: int, longer: int) -> dict[str, float]:
-    """The benchmark in processes of its own below a temporary folder."""
+def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 7) -> dict[str, float]:
+    """The benchmark in processes of its own below temporary folders; `warm_up` cycles come before the one that is measured."""
     found: dict[int, dict[str, float]] = {}
     for length in (longer, days):
         folder = Path(tempfile.mkdtemp(prefix="cycle-cost-"))
@@ -112,7 +111,7 @@ def run(ads: int, days: int, seed: int, longer: int) -> dict[str, float]:
         }
         try:
             for step in (["--prepare", str(length)], ["--measure"]):
-                command = [sys.executable, "-m", "benchmarks.cycle_cost", "--ads", str(ads), "--seed", str(seed), *step]
+                command = [sys.executable, "-m", "benchmarks.cycle_cost", "--warm-up", str(warm_up), *step]
                 done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
             found[length] = json.loads(done.stdout.splitlines()[-1])
             print(f"{length} days: {found[length]}", file=sys.stderr)
@@ -126,6 +125,11 @@ def run(ads: int, days: int, seed: int, longer: int) -> dict[str, float]:
         "history_ratio": found[longer]["cycle_s"] / short["cycle_s"],
         "peak_mb": max(one["peak_mb"] for one in found.values()),
     }
+
+
+def run_short(seed: int) -> dict[str, float]:
+    """The same on a small market, in seconds."""
+    return run(ads=60, days=10, seed=seed, longer=15, warm_up=1)
 
 
 def stop(home: Path) -> None:
@@ -145,17 +149,18 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--short", action="store_true", help="a small market, in seconds")
+    parser.add_argument("--warm-up", type=int, default=7, help="cycles before the one that is measured")
     parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.prepare:
-        prepare(Path(os.environ["LEARNING_HOME"]), asked.prepare)
+        prepare(Path(os.environ["LEARNING_HOME"]), asked.prepare, asked.warm_up)
     elif asked.measure:
-        print(json.dumps(measure()))
+        print(json.dumps(measure(asked.warm_up)))
     elif asked.short:
-        print(json.dumps(run(ads=120, days=20, seed=asked.seed, longer=30)))
+        print(json.dumps(run_short(asked.seed)))
     else:
-        print(json.dumps(run(asked.ads, asked.days, asked.seed, longer=365)))
+        print(json.dumps(run(asked.ads, asked.days, asked.seed, warm_up=asked.warm_up)))
 
 
 if __name__ == "__main__":
