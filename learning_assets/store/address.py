@@ -200,14 +200,16 @@ _embedded: dict[str, EmbeddedPostgres] = {}
 def _start_again(dialect: sa.Dialect, _record: object, arguments: list[Any], parameters: dict[str, Any]) -> Any:
     """Connect to an embedded server that was killed by starting it again; Dagster's engines have no other way to it.
 
-    None, which leaves it to SQLAlchemy, where the server is another or is no longer held.
+    None, which leaves it to SQLAlchemy, where the server is another. One that this process has let go of is not started again.
     """
     server = _embedded.get(parameters.get("host", ""))
-    if server is None or not server.held:
+    if server is None:
         return None
     try:
         return dialect.connect(*arguments, **parameters)
     except dialect.loaded_dbapi.OperationalError:
+        if not server.held:
+            raise
         server.ensure_running()
         return dialect.connect(*arguments, **parameters)
 

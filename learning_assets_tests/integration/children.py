@@ -130,9 +130,11 @@ def opened(settings: Settings) -> Store:
     return store
 
 
-def write_lake(log: Path, settings: Settings, first: int) -> None:
-    """Write one day of the lake for ever, each time with other content."""
+def write_lake(log: Path, settings: Settings, first: int, fatal: int | None = None) -> None:
+    """Write one day of the lake for ever, each time with other content; or die before the file of number `fatal` gets its name."""
     store = opened(settings)
+    if fatal is not None:
+        Moments(log, fatal).watch_files(store.lake.root, ("os.rename",))
     for number in itertools.count(first):
         frame = facts(number)
         say(log, f"begun {number}")
