@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +85,9 @@ def test_a_fresh_clone_needs_no_environment(clone: Path) -> None:
     assert ["written by a step" in log.read_text() for log in logs] == [True]
     server = EmbeddedPostgres(clone / ".learning")
     assert server.data.is_dir()
+    until = time.monotonic() + 20  # the server stops a moment after its last user has gone
+    while server.status().running and time.monotonic() < until:
+        time.sleep(0.1)
     assert not server.status().running
     assert {path.name for path in clone.iterdir()} == {".learning", "dagster.yaml", "workspace.yaml"}
 
