@@ -262,7 +262,7 @@ server.ensure_running()
 if not (child := os.fork()):
     sys.exit(0)
 os.waitpid(child, 0)
-print(server.status().running)
+print(server.status().running, flush=True)  # or the next child inherits it unwritten
 read, write = os.pipe()
 if not os.fork():
     os.close(write)
