@@ -17,13 +17,26 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SourceKind = Literal["sandbox", "archive", "ads"]
-SourceName = Literal["sandbox", "archive"]
+SourceName = Literal["sandbox", "archive", "meta", "export", "warehouse"]
 """Sources that can be set; `ads` is the kind of every source of real accounts."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+
+
+def _pairs(setting: str, value: object) -> object:
+    """`a=b,c=d` as a dict; anything but text is left to the type's own validation."""
+    if not isinstance(value, str):
+        return value
+    pairs: dict[str, str] = {}
+    for item in filter(None, (part.strip() for part in value.split(","))):
+        left, sign, right = item.partition("=")
+        if not sign or not left.strip() or not right.strip():
+            raise ValueError(f"{setting}: {item!r} is not of the form name=value")
+        pairs[left.strip()] = right.strip()
+    return pairs
 
 
 class _Group(BaseModel):
@@ -48,16 +61,8 @@ class Archive(_Group):
 
     @field_validator("columns", mode="before")
     @classmethod
-    def _pairs(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        pairs: dict[str, str] = {}
-        for item in filter(None, (part.strip() for part in value.split(","))):
-            ours, sign, theirs = item.partition("=")
-            if not sign or not ours.strip() or not theirs.strip():
-                raise ValueError(f"LEARNING_ARCHIVE_COLUMNS: {item!r} is not of the form ours=theirs")
-            pairs[ours.strip()] = theirs.strip()
-        return pairs
+    def _read_columns(cls, value: object) -> object:
+        return _pairs("LEARNING_ARCHIVE_COLUMNS", value)
 
 
 class Sandbox(_Group):
@@ -68,6 +73,98 @@ class Sandbox(_Group):
     ads: Count = Field(default=30, description="Live ads an account at the epoch")
     impressions: Count = Field(default=1_000, description="Expected impressions a live ad and day")
     history_days: Count = Field(default=90, description="Days of history before the market's first use")
+
+
+class Meta(_Group):
+    """The Meta Marketing API (`LEARNING_SOURCE=meta`), and any Graph server that keeps to it."""
+
+    access_token: SecretStr | None = Field(default=None, description="Token of a system user with ads_read on the accounts")
+    app_secret: SecretStr | None = Field(
+        default=None, description="Secret of the token's app; requests are then signed with it"
+    )
+    accounts: str = Field(
+        default="all", description="Ids of ad accounts with commas, with or without act_, or `all` that the token can read"
+    )
+    graph_url: str = Field(default="https://graph.facebook.com", description="Graph server; plain http on loopback only")
+    api_version: str = Field(
+        default="v26.0", pattern=r"^v\d+\.\d+$", description="Version of the Marketing API that is asked for"
+    )
+    conversions: Annotated[dict[str, str], NoDecode] = Field(
+        default={},
+        description="What counts as a conversion, as `account=goal` pairs with commas: `purchase` (the default), `lead`, or one action "
+        "type of the platform's, such as offsite_conversion.custom.123; the account `*` is every other one",
+    )
+    concurrency: Count = Field(default=8, description="Requests under way at a time, over all accounts")
+    page_size: Annotated[int, Field(ge=1, le=1_000)] = Field(default=500, description="Rows a page that are asked for")
+    connect_seconds: Positive = Field(default=5, description="Seconds to wait for a connection")
+    read_seconds: Positive = Field(default=60, description="Seconds to wait for an answer")
+    attempts: Count = Field(
+        default=5, description="Attempts at one read, the first included, where the platform fails transiently"
+    )
+    backoff_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=1, description="Longest first pause between attempts, doubled for each next one; the pause is random below it"
+    )
+    wait_minutes: Annotated[float, Field(ge=0)] = Field(
+        default=20, description="Minutes of one fetch that an account may wait for its rate limits"
+    )
+    throttle_pct: Positive = Field(default=85, description="Utilisation of a rate limit, per cent, above which requests pause")
+    throttle_pause_seconds: Annotated[float, Field(ge=0)] = Field(default=120, description="Seconds of that pause")
+    report_minutes: Positive = Field(default=30, description="Minutes until an asynchronous report counts as failed")
+    poll_seconds: Positive = Field(default=2, description="First pause between looks at a report, doubled up to 30 s")
+    report_days: Count = Field(default=31, description="Days of one report of daily facts")
+    sync_days: Annotated[int, Field(ge=0)] = Field(
+        default=1, description="Daily facts of at most so many days are asked for without an asynchronous report"
+    )
+    hourly_days: Annotated[int, Field(ge=0)] = Field(
+        default=28, description="Days back in which delivery by hour is fetched; 0 for none"
+    )
+    aside_hours: Positive = Field(
+        default=3, description="Hours in which what a killed run had fetched is used again instead of being fetched anew"
+    )
+    max_media_mb: Positive = Field(default=200, description="Size of a media file, megabytes, above which it is not fetched")
+
+    @field_validator("conversions", mode="before")
+    @classmethod
+    def _read_conversions(cls, value: object) -> object:
+        return _pairs("LEARNING_META_CONVERSIONS", value)
+
+    @field_validator("graph_url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(value)
+        local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        if (
+            parts.scheme not in ("http", "https")
+            or not parts.hostname
+            or parts.path.strip("/")
+            or parts.query
+            or parts.username
+        ):
+            raise ValueError("must be an address without a path, such as https://graph.facebook.com")
+        if parts.scheme == "http" and not local:
+            raise ValueError(f"plain http to {parts.hostname} would send the token unencrypted; use https")
+        return value.rstrip("/")
+
+
+class Export(_Group):
+    """A folder of exports (`LEARNING_SOURCE=export`): CSV from Ads Manager, or Parquet in our own schema."""
+
+    path: Path | None = Field(default=None, description="Folder of the files, or one file")
+    account: str | None = Field(default=None, description="Account id of rows whose file names none")
+    currency: str | None = Field(default=None, description="Currency (ISO 4217) where no column's header has it")
+    timezone: str = Field(default="UTC", description="Time zone of the accounts, which an export does not say")
+    decimal: Literal[".", ","] = Field(default=".", description="Decimal sign of the numbers; the other one parts thousands")
+
+
+class Warehouse(_Group):
+    """Tables in the widely used connector schema (`LEARNING_SOURCE=warehouse`)."""
+
+    url: SecretStr | None = Field(default=None, description="SQLAlchemy address of the warehouse, read only")
+    db_schema: str = Field(default="facebook_ads", description="Schema of the connector's tables")
+    prefix: str = Field(default="", description="What stands before each table's name, such as facebook_ads_")
+    conversions: str = Field(default="purchase", description="What counts as a conversion: purchase, lead, or one action type")
 
 
 class Lake(_Group):
@@ -210,6 +307,9 @@ class Settings(BaseSettings):
 
     archive: Archive = Archive()
     sandbox: Sandbox = Sandbox()
+    meta: Meta = Meta()
+    export: Export = Export()
+    warehouse: Warehouse = Warehouse()
     lake: Lake = Lake()
     hooks: Hooks = Hooks()
     patterns: Patterns = Patterns()
@@ -238,7 +338,7 @@ class Settings(BaseSettings):
     @cached_property
     def source_kind(self) -> SourceKind:
         """The kind of source a store belongs to."""
-        return self.source
+        return self.source if self.source in ("sandbox", "archive") else "ads"
 
     @property
     def clock(self) -> datetime | None:
