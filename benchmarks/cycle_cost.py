@@ -42,10 +42,10 @@ def prepare(home: Path, days: int, warm_up: int) -> None:
     for begin in range(0, days - warm_up - 1, 30):
         start = first + timedelta(days=begin)
         end = min(start + timedelta(days=29), last)
-        facts = source.actuals(start, end, LAST).actuals.partition_by("date", as_dict=True)
+        facts = source.actuals(start, end, LAST).rows.partition_by("date", as_dict=True)
         known |= {date.fromisoformat(str(key[0])): frame for key, frame in facts.items()}
         for day in sorted(known):
-            store.lake.write("ad_catalog", day, source.catalog(day).sort("account_id", "ad_id"))
+            store.lake.write("ad_catalog", day, source.catalog(day).rows.sort("account_id", "ad_id"))
             store.lake.write("actuals", day, known.pop(day).sort("account_id", "ad_id"))
         print(f"written up to {end}", file=sys.stderr)
 

@@ -1,5 +1,7 @@
 """Puts assets, checks, jobs, schedules, sensors and resources together. Keyword overrides replace parts for tests."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from learning_assets.assets import GROUPS, LAKE
@@ -19,6 +21,7 @@ from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 
+FETCHED = {dg.AssetKey("ad_catalog"), dg.AssetKey("actuals")}
 ASSETS = [
     ad_catalog,
     actuals,
@@ -31,6 +34,10 @@ ASSETS = [
     learning_cycles,
 ]
 OWNERS = ["team:learning"]
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=27))
+"""Of what a live source's day teaches: the cycle of 03:00 takes well under three hours."""
+FRESH_FACTS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=6), warn_window=timedelta(hours=3))
+"""Of what is fetched every hour."""
 
 
 def open_store(settings: Settings) -> Store:
@@ -60,6 +67,7 @@ def build_definitions(
             group_name=GROUPS[spec.key.to_user_string()],
             owners=OWNERS,
             tags={**spec.tags, **simulated},
+            freshness_policy=None if source.kind == "archive" else FRESH_FACTS if spec.key in FETCHED else FRESH,
         ),
         ASSETS,
     )

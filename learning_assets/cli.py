@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
+    from polars import Series
 
     from learning_assets.platforms.source import Source
     from learning_assets.settings import Settings
@@ -42,6 +44,8 @@ def plain_errors() -> Iterator[None]:
     """Print what went wrong and what to do, without frames, and end with 1."""
     from learning_assets.assets.permanent import PERMANENT
     from learning_assets.automation.replay import ReplayError
+    from learning_assets.platforms.source import PlatformDown
+    from learning_assets.sandbox.process import ProcessError
     from learning_assets.store.address import AddressError
     from learning_assets.store.embedded import EmbeddedPostgresError
 
@@ -52,7 +56,7 @@ def plain_errors() -> Iterator[None]:
             name = "LEARNING_" + "_".join(str(part) for part in one["loc"]).upper()
             console.print(f"[red]{name}:[/red] {one['msg']}", markup=True)
         raise typer.Exit(1) from None
-    except (*PERMANENT, ReplayError, AddressError, EmbeddedPostgresError) as error:
+    except (*PERMANENT, PlatformDown, ProcessError, ReplayError, AddressError, EmbeddedPostgresError) as error:
         console.print(f"[red]{type(error).__name__}:[/red] ", end="")
         console.print(str(error), markup=False, highlight=False)
         raise typer.Exit(1) from None
@@ -119,7 +123,7 @@ def run_replay(settings: "Settings", first: date | None, last: date | None) -> N
     )
     with dagster_instance() as instance, bar:
         task = bar.add_task("learning", total=len(days), day=str(days[0]))
-        done = learn(job, instance, store, days, lambda day, n, _: bar.update(task, completed=n, day=str(day)))
+        done = learn(job, instance, store, days, lambda day, n, _: bar.update(task, completed=n, day=str(day)), source=source)
     console.print(f"Learned {len(done.days)} days in {done.seconds:.0f} s.")
 
 
@@ -154,15 +158,127 @@ def migrate() -> None:
 
 @app.command()
 def accounts() -> None:
-    """The accounts, their owners and what they consented to."""
+    """The accounts: owner, currency, time zone, consent, the last day that was fetched completely, and whether anything may act on them."""
+    import polars as pl
+
     from learning_assets.store.walls import PIPELINE
 
     with plain_errors():
         store, _ = opened(settings_now())
-        table = Table("account", "owner", "currency", "time zone", "pooled learning", title="Accounts" + simulated(store))
-        for row in store.accounts(PIPELINE).iter_rows(named=True):
-            table.add_row(row["account_id"], row["owner"], row["currency"], row["timezone"], "yes" if row["consents"] else "no")
+        told = store.tables.read("fetch_manifest", PIPELINE, columns=["as_of", "account_id", "status"], fact="daily")
+        whole = (
+            told.filter(pl.col("status").is_in(["complete", "no_data"])).group_by("account_id").agg(last=pl.col("as_of").max())
+        )
+        found = store.accounts(PIPELINE).join(whole, on="account_id", how="left", maintain_order="left")
+        heads = ("account", "owner", "currency", "time zone", "pooled learning", "last complete day", "armed")
+        table = Table(*heads, title="Accounts" + simulated(store))
+        for row in found.iter_rows(named=True):
+            consents = "yes" if row["consents"] else "no"
+            last = str(row["last"] or "none")
+            table.add_row(row["account_id"], row["owner"], row["currency"], row["timezone"], consents, last, "no")
         console.print(table)
+
+
+@app.command()
+def connect(
+    owner: Annotated[
+        str | None,
+        typer.Option(help="Owner of all accounts; asked for each where not given. Accounts of one owner see each other."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: each account is its own owner, or that of --owner.")] = False,
+) -> None:
+    """Check token, permissions and accounts of the Marketing API, say what to set, and record who owns which account. No secret is stored."""
+    from learning_assets import clock
+    from learning_assets.platforms.meta import MetaSource
+    from learning_assets.platforms.meta.connection import examine
+
+    with plain_errors():
+        settings = settings_now()
+        table = Table("", "what", "found", "what to do", title=f"Marketing API at {settings.meta.graph_url}")
+        findings = examine(settings.meta, clock.now(settings))
+        marks = {True: "[green]ok[/green]", False: "[red]no[/red]", None: "[yellow]?[/yellow]"}
+        for finding in findings:
+            table.add_row(marks[finding.ok], escape(finding.what), escape(finding.says), escape(finding.remedy or ""))
+        console.print(table)
+        if any(finding.ok is False and finding.what in ("token", "server") for finding in findings):
+            raise typer.Exit(1)
+        source = MetaSource(settings.meta, aside=settings.home.resolve() / "aside", now=lambda: clock.now(settings))
+        found = source.accounts()
+        ids = ",".join(found["account_id"])
+        if settings.source == "meta":
+            from learning_assets.build import open_store
+
+            owners = [
+                owner or (account if yes else typer.prompt(f"Owner of account {account}", default=account))
+                for account in found["account_id"]
+            ]
+            open_store(settings).register(found.with_columns(owner=pl_series(owners)))
+            console.print(
+                f"{len(owners)} accounts are known. Learn their history: learning-assets replay --from DAY", markup=False
+            )
+        else:
+            console.print(
+                "To learn from these accounts, set these beside the token and run this again:\n"
+                f"  LEARNING_SOURCE=meta LEARNING_META_ACCOUNTS={ids} LEARNING_HOME=.learning-meta",
+                markup=False,
+            )
+        if any(finding.ok is False for finding in findings):
+            raise typer.Exit(1)
+
+
+def pl_series(values: list[str]) -> "Series":
+    """A column of text."""
+    import polars as pl
+
+    return pl.Series(values, dtype=pl.String)
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(help="Port on loopback; any free one by default.")] = 0,
+) -> None:
+    """Serve the simulated ad platform until Ctrl-C: a Graph server for trying things out. All its numbers are simulated."""
+    from learning_assets import clock
+    from learning_assets.sandbox.process import start
+
+    with plain_errors():
+        settings = settings_now()
+        market = {"epoch": clock.today(settings).isoformat(), **settings.sandbox.model_dump()}
+        with start(market, now=settings.clock, port=port) as control:
+            console.print(f"The simulated platform listens on {control.url}. To read it as a real one:", markup=False)
+            console.print(
+                f"  LEARNING_SOURCE=meta LEARNING_META_GRAPH_URL={control.url} LEARNING_META_ACCESS_TOKEN={control.token} "
+                "LEARNING_HOME=.learning-trial learning-assets connect",
+                markup=False,
+                soft_wrap=True,
+            )
+            try:
+                while True:
+                    time.sleep(3600)
+            except KeyboardInterrupt:
+                console.print("Stopped.")
+
+
+@app.command("import")
+def import_(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of exports, or one file; by default LEARNING_EXPORT_PATH.")
+    ] = None,
+) -> None:
+    """Check a folder of exports and say what it holds, by account and day. Nothing is stored."""
+    from learning_assets.platforms.export import ExportSource, summary
+
+    with plain_errors():
+        settings = settings_now().export
+        source = ExportSource(settings.model_copy(update={"path": folder}) if folder else settings)
+        found = summary(source)
+        table = Table(*(name.replace("_", " ") for name in found.columns), title=f"{found.height} account-days")
+        for row in found.iter_rows():
+            table.add_row(*("-" if value is None else escape(str(value)) for value in row))
+        console.print(table)
+        console.print(
+            "To learn from it: LEARNING_SOURCE=export LEARNING_EXPORT_PATH=FOLDER learning-assets replay", markup=False
+        )
 
 
 @app.command()

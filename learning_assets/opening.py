@@ -55,7 +55,21 @@ def _source(settings: Settings, market: dict[str, int | str]) -> Source:
         from learning_assets.platforms.archive import ArchiveSource
 
         return ArchiveSource(settings.archive)
-    from learning_assets.platforms.sandbox import SandboxSource
+    if settings.source == "export":
+        from learning_assets.platforms.export import ExportSource
 
-    epoch = date.fromisoformat(str(market["epoch"]))
-    return SandboxSource(settings.sandbox.model_copy(update={k: v for k, v in market.items() if k != "epoch"}), epoch)
+        return ExportSource(settings.export)
+    if settings.source == "warehouse":
+        from learning_assets.platforms.warehouse import WarehouseSource
+
+        return WarehouseSource(settings.warehouse)
+    home = settings.home.resolve()
+    if settings.source == "meta":
+        from learning_assets.platforms.meta import MetaSource
+
+        tolerance = settings.checks.spend_tolerance
+        return MetaSource(settings.meta, aside=home / "aside", now=lambda: clock.now(settings), tolerance=tolerance)
+    from learning_assets.platforms.sandbox import SimulatedPlatform
+
+    set_by_hand = settings.clock is not None
+    return SimulatedPlatform(settings.meta, home=home, market=market, now=lambda: clock.now(settings), clock_set=set_by_hand)

@@ -125,7 +125,8 @@ def test_every_module_says_what_belongs_in_it() -> None:
 
 def test_time_comes_from_the_clock() -> None:
     wrong = re.compile(r"(\w+\.)*(datetime\.now|datetime\.utcnow|datetime\.today|date\.today)")
-    assert offences(wrong, allowed=("clock.py",)) == []
+    # The simulated platform keeps a time of its own, as a real one does; the age of a file is a matter of the machine.
+    assert offences(wrong, allowed=("clock.py", "sandbox/graph/clock.py", "platforms/meta/aside.py")) == []
     # How long something took, or how old a lock is, is asked of the machine.
     assert offences(re.compile(r"time\.time"), allowed=("cli.py", "store/embedded.py")) == []
 

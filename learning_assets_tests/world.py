@@ -18,10 +18,21 @@ from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.build import build_definitions, open_store
 from learning_assets.clock import days_between
 from learning_assets.opening import open_identity, open_source
+from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.platforms.source import Source
-from learning_assets.settings import Settings
+from learning_assets.settings import Sandbox, Settings
+from learning_assets.store.facts import swap
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, Wall
+
+
+def source_of(settings: Settings) -> Source:
+    """The source of the settings; the simulated market in process, which tells what was known on past days and takes no server."""
+    identity = open_identity(settings)
+    if settings.source != "sandbox":
+        return open_source(settings, identity)
+    market = {name: value for name, value in identity.market.items() if name != "epoch"}
+    return SandboxSource(Sandbox.model_validate(market), date.fromisoformat(str(identity.market["epoch"])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +47,8 @@ class World:
 
     @classmethod
     def of(cls, settings: Settings, source: Source | None = None) -> "World":
-        """The world of the settings; `source` replaces the one that they name."""
-        source = source or open_source(settings, open_identity(settings))
+        """The world of the settings; `source` replaces the one that they name. A simulated market is read in process."""
+        source = source or source_of(settings)
         store = open_store(settings)
         definitions = build_definitions(settings=settings, store=store, source=source, alerts=notifier(settings))
         return cls(settings, store, source, dg.DagsterInstance.ephemeral(), definitions)
@@ -74,10 +85,10 @@ class World:
     def fetch(self, first: date, last: date) -> None:
         """Put the facts of a range into the lake as one fetch at the end of `last` brings them; nothing is learned from them."""
         self.store.register(self.source.accounts())
-        found = self.source.actuals(first, last, last).actuals.sort("account_id", "ad_id")
+        found = self.source.actuals(first, last, last).rows
         for day in days_between(first, last):
-            self.store.lake.write("ad_catalog", day, self.source.catalog(day).sort("account_id", "ad_id"))
-            self.store.lake.write("actuals", day, found.filter(pl.col("date") == day))
+            self.store.lake.write("ad_catalog", day, self.source.catalog(day).rows.sort("account_id", "ad_id"))
+            swap(self.store.lake, day, found.filter(pl.col("date") == day), last)
 
     def check(self, day: date, asset: str, name: str) -> dg.AssetCheckEvaluation:
         """What one check says of a day as it lies there."""

@@ -5,7 +5,7 @@ This page is the registry of their groups and of the columns of what they keep i
 
 import polars as pl
 
-from learning_assets.platforms.source import ACTUALS, CATALOG
+from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY
 from learning_assets.store.sums import ACCOUNT_DAYS, WEEKLY_SUMS
 
 GROUPS = {
@@ -45,6 +45,7 @@ LAKE = {
     "ad_catalog": CATALOG,
     "actuals": ACTUALS,
     "actuals_asof": ACTUALS_ASOF,
+    "actuals_hourly": HOURLY,
     "weekly_sums": WEEKLY_SUMS,
     "account_days": ACCOUNT_DAYS,
     "predictions": PREDICTIONS,

@@ -108,7 +108,7 @@ def comparisons(store: Store, day: Day, days: int) -> pl.DataFrame:
         predicted.filter(pl.col("model") == model).select(*_KEY, "metric", pl.col("predicted").alias(name))
         for model, name in plain.items()
     ]
-    happened = store.lake.scan("actuals", first, day.date).select(*_KEY, "impressions", clicks="link_clicks").collect()
+    happened = store.facts(first, day.date).select(*_KEY, "impressions", clicks="link_clicks").collect()
     segments = (
         store.sums(day.date, days + 7)
         .sort("week")

@@ -87,6 +87,7 @@ def replay_range(resolve: Callable[[], dg.JobDefinition]) -> dg.JobDefinition:
                 days,
                 lambda day, n, of: context.log.info(f"learned {day} ({n} of {of})"),
                 cause="replay_range",
+                source=source,
             )
         except (ValueError, ReplayError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 
@@ -11,6 +12,7 @@ from learning_assets.automation.replay import CAUSE_TAG
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
 
 UNDER_WAY = [
     dg.DagsterRunStatus.QUEUED,
@@ -36,6 +38,13 @@ def moment(context: dg.ScheduleEvaluationContext, settings: Settings) -> datetim
     return settings.clock or context.scheduled_execution_time.astimezone(UTC)
 
 
+def local_dates(store: Store, at: datetime) -> set[date]:
+    """The current and the previous date at the accounts' own places, and in UTC."""
+    zones = [UTC, *(ZoneInfo(name) for name in store.accounts(PIPELINE)["timezone"].drop_nulls().unique())]
+    today = {at.astimezone(zone).date() for zone in zones}
+    return today | {day - timedelta(days=1) for day in today}
+
+
 def _request(day: date, at: datetime, cause: str, **more: object) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{cause}/{day}@{at:%Y-%m-%dT%H:%M}",
@@ -50,7 +59,10 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
     common = {"execution_timezone": settings.timezone, "default_status": dg.DefaultScheduleStatus.RUNNING}
 
     @dg.schedule(
-        "5 * * * *", job=actuals_refresh, description="Each hour: the catalog and actuals of yesterday and today.", **common
+        "5 * * * *",
+        job=actuals_refresh,
+        description="Each hour: the catalog and actuals of each account's current and previous local date.",
+        **common,
     )
     def actuals_hourly(
         context: dg.ScheduleEvaluationContext,
@@ -63,9 +75,9 @@ def schedules(settings: Settings) -> list[dg.ScheduleDefinition]:
             return
         at = moment(context, settings)
         newest = source.last_day(at.date())
-        wanted = {newest} if source.kind == "archive" else {at.date() - timedelta(days=1), at.date()}
-        # A simulated day is known when it has ended, that of a platform from its first hour.
-        days = sorted(day for day in wanted if store.identity.start_day <= day and (source.kind == "ads" or day <= newest))
+        wanted = {newest} if source.kind == "archive" else local_dates(store, at)
+        # Where past days can be asked for, a day is known when it has ended; a platform tells it from its first hour.
+        days = sorted(day for day in wanted if store.identity.start_day <= day and (not source.looks_back or day <= newest))
         if not days:
             yield dg.SkipReason(f"The store's first day, {store.identity.start_day}, has not come yet.")
         for day in days:

@@ -66,7 +66,7 @@ def _fact_check(asset: str, name: str, description: str, given: Rule | None) -> 
         rows = store.lake.read_as_written(asset, day)
         rule = given
         if rule is None:
-            manifest = store.tables.read("fetch_manifest", PIPELINE, as_of=day)
+            manifest = store.tables.read("fetch_manifest", PIPELINE, as_of=day, fact="daily", status="complete")
             rule = rules.spend_reconciles(manifest, settings.checks.spend_tolerance)
         return _result(rule(rows, day), rows.height)
 
@@ -117,8 +117,60 @@ def sample_ratio(
     return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=says, metadata=metadata)
 
 
+@dg.asset_check(
+    asset="actuals",
+    name="hours_within_the_day",
+    description="The hours of an ad add up to no more than its day, and no hour stands twice.",
+    blocking=True,
+    partitions_def=DAILY,
+)
+def hours_within_the_day(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    day = date.fromisoformat(context.partition_key)
+    hours = store.lake.scan("actuals_hourly", day, day).collect()
+    whole = store.facts(day, day).select("account_id", "ad_id", "impressions").collect()
+    broken = rules.unique_key(("date", "hour", "account_id", "ad_id"))(hours, day) or rules.hours_within(whole)(hours, day)
+    return _result(broken, hours.height)
+
+
+@dg.asset_check(
+    asset="actuals",
+    name="accounts_complete",
+    description="Every account's day was fetched completely. One that was not keeps its old rows and is left out of that day's learning.",
+    partitions_def=DAILY,
+)
+def accounts_complete(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    day = date.fromisoformat(context.partition_key)
+    asked = store.tables.read("fetch_manifest", PIPELINE, as_of=day).sort("account_id", "fact")
+    known = store.accounts(PIPELINE).select("account_id")
+    never = known.join(asked.filter(pl.col("fact") == "daily"), on="account_id", how="anti")
+    missing = asked.filter(~pl.col("status").is_in(["complete", "no_data"]))
+    metadata = {
+        "accounts": known.height,
+        "accounts_complete": known.height - never.height - missing["account_id"].n_unique(),
+        "by_account": dg.MetadataValue.table(
+            [
+                dg.TableRecord({name: "" if value is None else str(value) for name, value in row.items()})
+                for row in asked.select("account_id", "fact", "status", "rows", "reason").iter_rows(named=True)
+            ]
+        ),
+    }
+    if missing.is_empty() and never.is_empty():
+        return dg.AssetCheckResult(passed=True, metadata=metadata)
+    first = missing.row(0, named=True) if missing.height else None
+    says = (
+        f"{day}: {missing['account_id'].n_unique() + never.height} of {known.height} accounts are not complete; first: "
+        + (
+            f"{first['account_id']} ({first['fact']}): {first['status']}"
+            if first
+            else f"{never['account_id'][0]} was not asked for"
+        )
+        + (f". {first['reason']}" if first and first["reason"] else ".")
+    )
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=says, metadata=metadata)
+
+
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """Every check of the code location."""
     facts = [_fact_check(asset, name, says, rule) for asset, named in FACTS.items() for name, (says, rule) in named.items()]
     learned = [_learned_check(asset, *about) for asset, about in LEARNED.items()]
-    return [*facts, *learned, sample_ratio]
+    return [*facts, hours_within_the_day, accounts_complete, *learned, sample_ratio]

@@ -117,6 +117,30 @@ def spend_reconciles(manifest: pl.DataFrame, tolerance: float) -> Rule:
     return rule
 
 
+def hours_within(whole: pl.DataFrame) -> Rule:
+    """The impressions of an ad's hours are at most those of its day.
+
+    Parameters
+    ----------
+    whole : account_id, ad_id and impressions of the complete days; ads without a row here are not judged, since their day goes on.
+    """
+
+    def rule(rows: pl.DataFrame, day: date) -> Broken | None:
+        sums = rows.group_by("account_id", "ad_id").agg(hours=pl.col("impressions").sum())
+        wrong = sums.join(whole, on=["account_id", "ad_id"]).filter(pl.col("hours") > pl.col("impressions"))
+        if wrong.is_empty():
+            return None
+        account, ad, hours, whole_day = (
+            wrong.select("account_id", "ad_id", "hours", "impressions").sort("account_id", "ad_id").row(0)
+        )
+        return Broken(
+            wrong.height,
+            f"{day}: account {account}, ad {ad}: {hours} impressions in its hours, {whole_day} in its day. Fetch the day again.",
+        )
+
+    return rule
+
+
 def numbers_are_finite(rows: pl.DataFrame, day: date) -> Broken | None:
     """No NaN and no infinity: what is unknown is NULL."""
     names = [name for name, kind in rows.schema.items() if kind in (pl.Float64, pl.Float32)]

@@ -15,7 +15,7 @@ from time import perf_counter
 
 import polars as pl
 
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, MANIFEST, Cadence, Fetched, SourceError
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, Cadence, Fetched, SourceError
 from learning_assets.settings import Archive, SourceKind
 
 _TEXTS = ("headline", "body", "description")
@@ -33,6 +33,7 @@ class ArchiveSource:
     """
 
     kind: SourceKind = "archive"
+    looks_back = True
 
     def __init__(self, settings: Archive) -> None:
         self.settings = settings
@@ -64,10 +65,11 @@ class ArchiveSource:
         ended = self.arms["date"].filter(self.arms["date"] < today)
         return ended[-1] if len(ended) else self.first_day() - timedelta(days=1)
 
-    def catalog(self, day: date) -> pl.DataFrame:
+    def catalog(self, day: date) -> Fetched:
         """Arms of `day` (active), and of the next step (scheduled), with schema CATALOG."""
+        begun = perf_counter()
         following = day + _STEP[self.settings.time_format]
-        return (
+        listed = (
             self.arms.filter(pl.col("date").is_in([day, following]))
             .with_columns(
                 pl.lit(self.settings.account).alias("account_id"),
@@ -83,6 +85,9 @@ class ArchiveSource:
             .match_to_schema(CATALOG, missing_columns="insert", extra_columns="ignore")
             .select(CATALOG.names())
         )
+        return Fetched(
+            listed, self._manifest("catalog", pl.Series("date", [day]), listed.select(pl.lit(day).alias("date")), begun)
+        )
 
     def actuals(self, first: date, last: date, known_on: date) -> Fetched:
         """Results of the arms dated `first` to `last` and not after `known_on`; they are final. Money is not known."""
@@ -93,20 +98,36 @@ class ArchiveSource:
                 pl.lit(self.settings.account).alias("account_id"),
                 pl.col("clicks").alias("link_clicks"),
                 pl.lit(True).alias("is_final"),
+                pl.lit(True).alias("complete"),
+                pl.lit(False).alias("restated"),
             )
             .match_to_schema(ACTUALS, missing_columns="insert", extra_columns="ignore")
             .select(ACTUALS.names())
         )
-        manifest = {
-            "account_id": self.settings.account,
-            "status": "no_data" if found.is_empty() else "complete",
-            "rows": found.height,
-            "spend_micros": None,
-            "account_spend_micros": None,
-            "seconds": perf_counter() - begun,
-            "reason": f"the archive has no arm dated {first} to {last}" if found.is_empty() else None,
-        }
-        return Fetched(found, pl.DataFrame([manifest], schema=MANIFEST))
+        asked = pl.date_range(first, last, _STEP[self.settings.time_format], eager=True).alias("date")
+        return Fetched(found, self._manifest("daily", asked, found, begun))
+
+    def hourly(self, day: date) -> Fetched:  # noqa: ARG002
+        """Nothing: an archive knows no hours."""
+        return Fetched(HOURLY.to_frame(), MANIFEST.to_frame())
+
+    def _manifest(self, fact: str, asked: pl.Series, found: pl.DataFrame, begun: float) -> pl.DataFrame:
+        """One row for each date that was asked for."""
+        counts = found.group_by("date").agg(rows=pl.len().cast(pl.Int64))
+        missing = pl.col("rows").is_null()
+        return (
+            pl.DataFrame([asked])
+            .join(counts, on="date", how="left", maintain_order="left")
+            .with_columns(
+                account_id=pl.lit(self.settings.account),
+                fact=pl.lit(fact),
+                status=pl.when(missing).then(pl.lit("no_data")).otherwise(pl.lit("complete")),
+                reason=pl.when(missing).then(pl.format("the archive has no arm dated {}", "date")),
+                rows=pl.col("rows").fill_null(0),
+                seconds=pl.lit((perf_counter() - begun) / max(len(asked), 1)),
+            )
+            .match_to_schema(MANIFEST, missing_columns="insert")
+        )
 
 
 def _path(settings: Archive) -> Path:

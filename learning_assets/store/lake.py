@@ -85,11 +85,7 @@ class Lake:
         ------
         LakeError : columns or types differ from the asset's schema; nothing was written.
         """
-        schema = self.schema(asset)
-        if dict(frame.schema) != dict(schema):
-            wrong = sorted({*frame.schema.items()} ^ {*schema.items()}, key=str)
-            raise LakeError(f"{asset} of {day}: columns differ from the asset's schema: {wrong}. The day was left as it was.")
-        frame = frame.select(schema.names())
+        frame = self.checked(asset, day, frame)
         path = self.path(asset, day)
         version = content_version(frame)
         metadata = {"version": version, "rows": str(frame.height), **(note or {})}
@@ -111,6 +107,19 @@ class Lake:
             finally:
                 os.close(folder)
         return DayFile(frame.height, version, changed=True)
+
+    def checked(self, asset: str, day: date, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with its columns in the order of the asset's schema.
+
+        Raises
+        ------
+        LakeError : columns or types differ from the asset's schema.
+        """
+        schema = self.schema(asset)
+        if dict(frame.schema) != dict(schema):
+            wrong = sorted({*frame.schema.items()} ^ {*schema.items()}, key=str)
+            raise LakeError(f"{asset} of {day}: columns differ from the asset's schema: {wrong}. The day was left as it was.")
+        return frame.select(schema.names())
 
     def notes(self, asset: str, day: date) -> dict[str, str] | None:
         """The short texts in a day file's metadata, its `version` and `rows` among them; None where there is no such day."""

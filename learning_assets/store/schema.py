@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from learning_assets.learning.accuracy import MEASURES
 from learning_assets.learning.dna import DNA
 from learning_assets.learning.growth import GROWTH
+from learning_assets.learning.lag import LAGS
 from learning_assets.learning.lift import FOUND, STATE
 
 metadata = sa.MetaData(
@@ -111,12 +112,30 @@ fetch_manifest = sa.Table(
     _column("owner", _TEXT, required=True),
     _column("status", _TEXT, required=True),
     _column("rows", _INT, required=True),
+    _column("pages", _INT),
+    _column("requests", _INT),
     _column("spend_micros", _INT),
     _column("account_spend_micros", _INT),
     _column("seconds", _REAL, required=True),
+    _moment("requested_at", required=False),
+    _column("job_id", _TEXT),
+    _column("api_version", _TEXT),
+    _column("throttle_pct", _REAL),
     _column("reason", _TEXT),
 )
-"""What was asked of the platform for an account and day, and what came. No row means unknown."""
+"""What was asked of the platform for an account, day and fact, and what came: the columns of `platforms.source.MANIFEST`. No row means
+unknown."""
+
+conversion_lags = sa.Table(
+    "conversion_lags",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("age_days", _INT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    *_columns(LAGS, without=("account_id", "age_days"), required=("days", "conversions")),
+)
+"""How many of a day's conversions are known after so many days: the columns of `learning.lag.LAGS`."""
 
 creative_dna = sa.Table(
     "creative_dna",

@@ -17,6 +17,7 @@ from learning_assets.settings import Settings
 from learning_assets.store import address as addresses
 from learning_assets.store import identity as identities
 from learning_assets.store import schema
+from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
 from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
@@ -210,6 +211,10 @@ class Store:
 
     # -- what the learning assets read in bulk
 
+    def facts(self, first: date, until: date) -> pl.LazyFrame:
+        """Complete rows of actuals from `first` to `until` as the cycle of `until` knew them, for the pipeline."""
+        return facts(self.lake, first, until, until)
+
     def sums(self, until: date, days: int) -> pl.DataFrame:
         """Weekly sums of ads (columns `sums.WEEKLY_SUMS`) over the window, for the pipeline."""
         return weekly_sums(self.lake, until, days).collect()
@@ -247,7 +252,7 @@ class Store:
         owners = self.accounts(PIPELINE).select("account_id", "owner")
         described = ads.join(creatives, on=["account_id", "creative_id"], how="left").join(owners, on="account_id", how="left")
         return (
-            self.lake.scan("actuals", first, until)
+            facts(self.lake, first, until, until)
             .select("date", "account_id", "ad_id", "impressions", "link_clicks")
             .join(described.lazy(), on=["account_id", "ad_id"], how="left")
             .sort("date", "account_id", "ad_id")

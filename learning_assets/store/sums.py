@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import polars as pl
 
 from learning_assets.learning.rates import total
+from learning_assets.store.facts import changed_since, facts
 from learning_assets.store.lake import Lake
 
 WEEKLY_SUMS = pl.Schema(
@@ -32,6 +33,9 @@ WEEKLY_SUMS = pl.Schema(
 )
 """One row per ad and week, dated on the week's Sunday. A sum is NULL where one of its days is unknown."""
 
+Summed = Callable[[Lake, date, date, date | None], pl.LazyFrame]
+"""Sums the days of a week (named by its Sunday) up to a day, as the cycle of the last argument knew them."""
+
 _COUNTS = ("impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros")
 _OF_AD = ("creative_id", "experiment_id", "assignment", "planned_share", "audience")
 
@@ -47,17 +51,22 @@ def weekly_sums(lake: Lake, until: date, days: int) -> pl.LazyFrame:
     return _weeks(lake, "weekly_sums", [sunday - timedelta(days=7 * back) for back in range(-(-days // 7))], until, _ads)
 
 
-def _weeks(
-    lake: Lake, asset: str, weeks: list[date], until: date, summed: Callable[[Lake, date, date], pl.LazyFrame]
-) -> pl.LazyFrame:
-    """The sums of weeks, dated on their Sundays: kept ones of those that have ended by `until`, the running one from its days."""
-    kept = [week for week in weeks if week <= until and _keep(lake, asset, week, summed)]
-    running = [summed(lake, week, until) for week in weeks if week > until]
-    frames = [*running, *(lake.scan(asset, week, week) for week in kept)]
+def _weeks(lake: Lake, asset: str, weeks: list[date], until: date, summed: "Summed") -> pl.LazyFrame:
+    """The sums of weeks, dated on their Sundays, as the cycle of `until` knew them.
+
+    Kept ones of the weeks that have ended by `until`; the running one from its days, and so are those whose facts have been restated since
+    that cycle, which only a replay meets.
+    """
+    frames: list[pl.LazyFrame] = []
+    for week in weeks:
+        if week > until or changed_since(lake, week - timedelta(days=6), week, until):
+            frames.append(summed(lake, week, min(week, until), until))
+        elif _keep(lake, asset, week, summed):
+            frames.append(lake.scan(asset, week, week))
     return pl.concat(frames) if frames else pl.LazyFrame(schema=lake.schema(asset))
 
 
-def _keep(lake: Lake, asset: str, week: date, summed: Callable[[Lake, date, date], pl.LazyFrame]) -> bool:
+def _keep(lake: Lake, asset: str, week: date, summed: "Summed") -> bool:
     """Bring the kept sums of a finished week up to date; False where the week has no facts."""
     first = week - timedelta(days=6)
     if not lake.days("actuals", first, week):
@@ -66,15 +75,15 @@ def _keep(lake: Lake, asset: str, week: date, summed: Callable[[Lake, date, date
     sources = " ".join(f"{day:%d}:{lake.version('actuals', day)}/{lake.version('ad_catalog', day)}" for day in days)
     notes = lake.notes(asset, week)
     if notes is None or notes.get("sources") != sources:
-        lake.write(asset, week, summed(lake, week, week).collect(), note={"sources": sources})
+        lake.write(asset, week, summed(lake, week, week, None).collect(), note={"sources": sources})
     return True
 
 
-def _ads(lake: Lake, week: date, until: date) -> pl.LazyFrame:
+def _ads(lake: Lake, week: date, until: date, known_on: date | None) -> pl.LazyFrame:
     """Sums of the days of a week up to `until`; what an ad was is taken from its newest catalog in the week."""
     first = week - timedelta(days=6)
     sums = (
-        lake.scan("actuals", first, until)
+        facts(lake, first, until, known_on)
         .group_by("account_id", "ad_id")
         .agg(pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum()) for name in _COUNTS)
     )
@@ -129,9 +138,9 @@ def account_days(lake: Lake, first: date, until: date) -> pl.LazyFrame:
     return _weeks(lake, "account_days", weeks, until, _account_days)
 
 
-def _account_days(lake: Lake, week: date, until: date) -> pl.LazyFrame:
+def _account_days(lake: Lake, week: date, until: date, known_on: date | None) -> pl.LazyFrame:
     return (
-        lake.scan("actuals", week - timedelta(days=6), until)
+        facts(lake, week - timedelta(days=6), until, known_on)
         .group_by("account_id", "date")
         .agg(pl.col("currency").first(), pl.len().alias("ads"), *(total(name) for name in _COUNTS))
         .select(pl.col(name).cast(kind) for name, kind in ACCOUNT_DAYS.items())

@@ -32,7 +32,7 @@ def compared(world: Learned, day: date) -> pl.DataFrame:
         told = predicted.select(*AD_DAY, *WHAT, "predicted").join(happened, on=AD_DAY)
         for frame in plain.values():
             told = told.join(frame, on="ad_id", how="left")
-        listed = world.source.catalog(past).select("ad_id", "audience", "template")
+        listed = world.source.catalog(past).rows.select("ad_id", "audience", "template")
         rows.append(told.join(listed, on="ad_id", how="left"))
     return pl.concat(rows)
 

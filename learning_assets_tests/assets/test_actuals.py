@@ -41,7 +41,7 @@ class Shaky(SandboxSource):
             *(pl.when(~failed).then(name).alias(name) for name in ("spend_micros", "account_spend_micros")),
             pl.when(failed).then(pl.lit("the token has expired")).otherwise("reason").alias("reason"),
         )
-        return Fetched(self.change(fetched.actuals.filter(~failed)), manifest)
+        return Fetched(self.change(fetched.rows.filter(~failed)), manifest)
 
 
 @pytest.fixture
@@ -62,21 +62,22 @@ def fetch(world: World, day: date = DAY, *, replaying: bool = True) -> dg.Execut
 
 
 def told(source: Source, day: date, known_on: date) -> pl.DataFrame:
-    return source.actuals(day, day, known_on).actuals.sort(KEY)
+    return source.actuals(day, day, known_on).rows.sort(KEY)
 
 
 def manifest(world: World, day: date = DAY) -> dict[str, str]:
-    return dict(world.table("fetch_manifest", as_of=day).select("account_id", "status").iter_rows())
+    return dict(world.table("fetch_manifest", as_of=day, fact="daily").select("account_id", "status").iter_rows())
 
 
 def test_what_the_platform_said_is_stored(world: World, source: Shaky):
     result = fetch(world)
     lake = world.store.lake
-    assert lake.read("ad_catalog", DAY).equals(source.catalog(DAY).sort(KEY))
+    assert lake.read("ad_catalog", DAY).equals(source.catalog(DAY).rows.sort(KEY))
     rows = lake.read("actuals", DAY)
     assert rows.equals(told(source, DAY, DAY))
     assert rows.height == 18
-    stored = world.table("fetch_manifest").sort("account_id")
+    assert set(world.table("fetch_manifest")["fact"]) == {"catalog", "daily", "hourly"}
+    stored = world.table("fetch_manifest", fact="daily").sort("account_id")
     expected = source.actuals(DAY, DAY, DAY).manifest.sort("account_id")
     same = ["account_id", "status", "rows", "spend_micros", "account_spend_micros"]
     assert stored.select(same).equals(expected.select(same))
@@ -127,7 +128,7 @@ def test_fetching_a_day_again_writes_nothing(world: World):
     fetch(world)
     after = world.store.lake.path("actuals", DAY).stat()
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
-    assert world.table("fetch_manifest").height == 3
+    assert world.table("fetch_manifest").height == 9
 
 
 @pytest.mark.parametrize("status", ["failed", "rate_limited"])
@@ -142,7 +143,7 @@ def test_an_account_that_fails_keeps_its_old_rows_and_stops_nobody(world: World,
     assert rows.filter(of_it).equals(old.filter(of_it))
     assert rows.filter(~of_it).equals(told(source, DAY, EPOCH - timedelta(days=1)))
     assert not rows.filter(~of_it).equals(old.filter(~of_it)), "the others' later conversions came in"
-    row = world.table("fetch_manifest", account_id=down).row(0, named=True)
+    row = world.table("fetch_manifest", account_id=down, fact="daily").row(0, named=True)
     assert (row["status"], row["rows"], row["spend_micros"], row["reason"]) == (status, 0, None, "the token has expired")
     assert shown[f"fetches_{status}"] == 1
     assert shown["fetches_successful"] == 2
@@ -174,7 +175,7 @@ def test_conversions_that_become_known_later_come_in_and_the_old_rows_are_kept(w
     new = world.store.lake.read("actuals", yesterday)
     assert new.equals(told(source, yesterday, DAY))
     assert new["conversions"].sum() > old["conversions"].sum()
-    kept = world.store.lake.read("actuals_asof", DAY)
+    kept = world.store.lake.read("actuals_asof", yesterday)
     assert (kept["known_until"] == yesterday).all()
     assert kept.drop("known_until").equals(old.join(new, on=old.columns, how="anti", nulls_equal=True))
     assert (shown["restated_days"], shown["restated_rows"]) == (1, kept.height)
@@ -194,7 +195,9 @@ def test_only_days_that_changed_are_swapped_in(make_world: MakeWorld):
     shown = metadata(fetch(world, replaying=False), "actuals")
     assert [day for day in PAST if files(world)[day] != before[day]] == [PAST[1]]
     assert (shown["restated_days"], shown["restated_rows"]) == (1, 2)
-    kept = world.store.lake.read("actuals_asof", DAY)
+    assert world.store.lake.days("actuals_asof") == [PAST[1]]
+    kept = world.store.lake.read("actuals_asof", PAST[1])
+    assert (kept["known_until"] == DAY - timedelta(days=1)).all()
     assert kept.drop("known_until").equals(old.filter(pl.col("ad_id").is_in([corrected, gone])))
     new = world.store.lake.read("actuals", PAST[1])
     assert new.height == old.height - 1

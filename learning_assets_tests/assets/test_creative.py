@@ -31,7 +31,7 @@ def read(world: World, day: date) -> dg.ExecuteInProcessResult:
 
 def test_every_creative_of_the_catalog_is_read(world: World):
     shown = metadata(read(world, DAY), "creative_dna")
-    catalog = world.source.catalog(DAY).unique(KEY).sort(KEY)
+    catalog = world.source.catalog(DAY).rows.unique(KEY).sort(KEY)
     stored = world.table("creative_dna").sort(KEY)
     assert stored.select(KEY).equals(catalog.select(KEY))
     texts = catalog.select(text=dna.text_of(pl.col("headline"), pl.col("body"), pl.col("description")))["text"]
@@ -65,7 +65,7 @@ def test_new_rules_read_every_creative_again_and_keep_the_day_it_was_first_seen(
     before = world.table("creative_dna").sort(KEY)
     world.store.tables.execute(sa.update(schema.creative_dna).values(version="0", hook_types=["offer"]))
     shown = metadata(read(world, DAY + timedelta(days=1)), "creative_dna")
-    listed = world.source.catalog(DAY + timedelta(days=1)).unique(KEY)
+    listed = world.source.catalog(DAY + timedelta(days=1)).rows.unique(KEY)
     # Those that have left the catalog are read again too: patterns still look at them.
     assert shown["creatives_read"] == pl.concat([before.select(KEY), listed.select(KEY)]).unique().height
     assert world.table("creative_dna").sort(KEY).join(before, on=KEY, how="semi").equals(before)

@@ -145,7 +145,7 @@ def test_every_ad_that_will_be_live_is_predicted_by_every_model(learned: Learned
         assert rows.schema == PREDICTIONS
         assert set(rows["as_of"]) == {day}
         assert set(rows["date"]) == {tomorrow}
-        catalog = learned.source.catalog(day)
+        catalog = learned.source.catalog(day).rows
         live = catalog.filter(
             pl.col("status").is_in(["active", "scheduled"]),
             (pl.col("starts_on") <= tomorrow).fill_null(value=True),

@@ -54,7 +54,7 @@ def learn(store: Store, day: date, *assets: str) -> None:
 
 
 def fetch(world: World, day: date) -> None:
-    world.store.lake.write("actuals", day, world.source.actuals(day, day, day).actuals)
+    world.store.lake.write("actuals", day, world.source.actuals(day, day, day).rows)
 
 
 def tick(world: World, name: str, at: datetime) -> ScheduleExecutionData:

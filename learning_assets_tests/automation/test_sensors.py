@@ -317,8 +317,8 @@ def test_a_check_that_blocks_is_named_in_the_alert(make_world: MakeWorld) -> Non
     class Miscounted(Broken):
         def actuals(self, first: date, last: date, known_on: date) -> Fetched:
             fetched = SandboxSource.actuals(self, first, last, known_on)
-            clicks = pl.when(pl.col("ad_id") == fetched.actuals["ad_id"].min()).then(pl.col("impressions") + 1)
-            return replace(fetched, actuals=fetched.actuals.with_columns(link_clicks=clicks.otherwise("link_clicks")))
+            clicks = pl.when(pl.col("ad_id") == fetched.rows["ad_id"].min()).then(pl.col("impressions") + 1)
+            return replace(fetched, rows=fetched.rows.with_columns(link_clicks=clicks.otherwise("link_clicks")))
 
     definitions = build_definitions(settings=world.settings, store=world.store, source=Miscounted.like(world.source))
     miscounted = replace(world, definitions=definitions)

@@ -56,8 +56,9 @@ def test_checks_of_the_facts_pass_on_what_was_fetched_and_fail_on_what_is_broken
     result = world.run(DAY, "ad_catalog", "actuals", replaying=True)
     assert result.success
     passed = {(one.asset_key.to_user_string(), one.check_name): one for one in result.get_asset_check_evaluations()}
-    assert set(passed) == set(BROKEN)
-    for key, evaluation in passed.items():
+    assert set(passed) == {*BROKEN, ("actuals", "hours_within_the_day"), ("actuals", "accounts_complete")}
+    assert all(evaluation.passed for evaluation in passed.values())
+    for key, evaluation in ((key, passed[key]) for key in BROKEN):
         assert (evaluation.passed, evaluation.blocking, evaluation.partition) == (True, True, str(DAY)), key
         assert evaluation.metadata["rows"].value == world.store.lake.read(key[0], DAY).height
     for (asset, name), (change, count, says) in BROKEN.items():
@@ -104,7 +105,7 @@ class Doubled(SandboxSource):
     def actuals(self, first: date, last: date, known_on: date) -> Fetched:
         fetched, times = super().actuals(first, last, known_on), 1 + self.doubled
         manifest = fetched.manifest.with_columns(pl.col("account_spend_micros") * times)
-        return Fetched(pl.concat([fetched.actuals] * times), manifest)
+        return Fetched(pl.concat([fetched.rows] * times), manifest)
 
 
 def test_a_failing_check_stops_what_rests_on_the_day_in_the_same_run(make_world: MakeWorld):
@@ -112,7 +113,7 @@ def test_a_failing_check_stops_what_rests_on_the_day_in_the_same_run(make_world:
     world = make_world(source, sandbox=MARKET.model_dump())
     result = world.run(DAY, replaying=True)
     assert failure(result) == (
-        f"actuals, check unique_key: {DAY}: account_id 4000001, ad_id {source.actuals(DAY, DAY, DAY).actuals['ad_id'].min()} appears more than once. "
+        f"actuals, check unique_key: {DAY}: account_id 4000001, ad_id {source.actuals(DAY, DAY, DAY).rows['ad_id'].min()} appears more than once. "
         "The platform's answer was doubled: fetch the day again."
     )
     assert materialized(result) == {"ad_catalog", "actuals", "creative_dna"}, "the catalog was sound"
@@ -162,3 +163,35 @@ def test_arms_without_planned_shares_are_not_judged(learned_copy: Learned):
     found = learned_copy.check(learned_copy.days[-1], "patterns", "sample_ratio")
     assert found.passed
     assert [found.metadata[name].value for name in ("sound", "mismatch", "not_applicable")] == [0, 0, 0]
+
+
+def test_hours_that_exceed_their_day_or_stand_twice_are_found(make_world: MakeWorld):
+    world = make_world(sandbox=MARKET.model_dump())
+    assert world.run(DAY, "ad_catalog", "actuals", replaying=True).success
+    lake = world.store.lake
+    hours = lake.read("actuals_hourly", DAY)
+    assert hours["impressions"].sum() == lake.read("actuals", DAY)["impressions"].sum()
+    assert world.check(DAY, "actuals", "hours_within_the_day").passed
+    lake.write("actuals_hourly", DAY, pl.concat([hours, hours.head(1)]))
+    twice = world.check(DAY, "actuals", "hours_within_the_day")
+    assert (twice.passed, twice.blocking) == (False, True)
+    assert "appears more than once" in (twice.description or "")
+    lake.write("actuals_hourly", DAY, hours.with_columns(impressions=pl.col("impressions") + first_ad))
+    over = world.check(DAY, "actuals", "hours_within_the_day")
+    assert not over.passed
+    assert "impressions in its hours" in (over.description or "")
+
+
+def test_an_account_that_was_not_fetched_completely_is_named(make_world: MakeWorld):
+    world = make_world(sandbox=MARKET.model_dump())
+    assert world.run(DAY, "ad_catalog", "actuals", replaying=True).success
+    found = world.check(DAY, "actuals", "accounts_complete")
+    assert (found.passed, found.metadata["accounts_complete"].value) == (True, 2)
+    manifest = schema.metadata.tables["fetch_manifest"]
+    failed = sa.update(manifest).where(manifest.c.account_id == "4000002", manifest.c.fact == "daily")
+    world.store.tables.execute(failed.values(status="stopped", reason="account 4000002: the token has expired."))
+    found = world.check(DAY, "actuals", "accounts_complete")
+    assert (found.passed, found.blocking, found.severity) == (False, False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["accounts_complete"].value == 1
+    says = "1 of 2 accounts are not complete; first: 4000002 (daily): stopped. account 4000002: the token has expired."
+    assert found.description == f"{DAY}: {says}"

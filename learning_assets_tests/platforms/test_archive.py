@@ -71,8 +71,8 @@ def test_answers_have_the_protocols_schemas(archive: Make):
     source: Source = archive()
     fetched = source.actuals(date(2014, 10, 19), date(2014, 10, 19), TODAY)
     assert source.accounts().schema == ACCOUNTS
-    assert source.catalog(date(2014, 10, 19)).schema == CATALOG
-    assert fetched.actuals.schema == ACTUALS
+    assert source.catalog(date(2014, 10, 19)).rows.schema == CATALOG
+    assert fetched.rows.schema == ACTUALS
     assert fetched.manifest.schema == MANIFEST
     assert (source.kind, source.cadence) == ("archive", "week")
     account = {"account_id": "archive", "owner": "archive", "name": "Archive tests.parquet", "currency": None}
@@ -81,7 +81,7 @@ def test_answers_have_the_protocols_schemas(archive: Make):
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_a_weeks_arms_are_active_and_the_next_weeks_scheduled(archive: Make, suffix: str):
-    catalog = archive(suffix=suffix).catalog(date(2014, 10, 19)).sort("ad_id")
+    catalog = archive(suffix=suffix).catalog(date(2014, 10, 19)).rows.sort("ad_id")
     shown = catalog.select(
         "ad_id", "experiment_id", "assignment", "planned_share", "status", "starts_on", "headline", "image_id"
     )
@@ -97,30 +97,33 @@ def test_a_weeks_arms_are_active_and_the_next_weeks_scheduled(archive: Make, suf
 
 def test_results_of_the_week(archive: Make):
     fetched = archive().actuals(date(2014, 10, 19), date(2014, 10, 26), TODAY)
-    shown = fetched.actuals.select("date", "ad_id", "impressions", "link_clicks", "conversions", "spend_micros", "is_final")
+    shown = fetched.rows.select("date", "ad_id", "impressions", "link_clicks", "conversions", "spend_micros", "is_final")
     assert shown.rows()[0] == (date(2014, 10, 19), "a-1", 1000, 10, None, None, True)
     assert shown["link_clicks"].to_list() == [10, 20, 30, 40, 50]
-    manifest = fetched.manifest.to_dicts()[0]
-    assert (manifest["status"], manifest["rows"], manifest["spend_micros"], manifest["reason"]) == ("complete", 5, None, None)
+    manifest = fetched.manifest.select("date", "fact", "status", "rows", "spend_micros", "reason").rows()
+    assert manifest == [
+        (date(2014, 10, 19), "daily", "complete", 2, None, None),
+        (date(2014, 10, 26), "daily", "complete", 3, None, None),
+    ]
 
 
 def test_results_are_not_known_before_their_date(archive: Make):
     fetched = archive().actuals(date(2014, 10, 19), date(2014, 10, 26), date(2014, 10, 25))
-    assert fetched.actuals["ad_id"].to_list() == ["a-1", "a-2"]
+    assert fetched.rows["ad_id"].to_list() == ["a-1", "a-2"]
 
 
 def test_a_week_without_arms_is_no_data(archive: Make):
     fetched = archive().actuals(date(2014, 11, 2), date(2014, 11, 2), TODAY)
-    assert fetched.actuals.is_empty()
+    assert fetched.rows.is_empty()
     assert fetched.manifest.select("status", "rows", "reason").rows() == [
-        ("no_data", 0, "the archive has no arm dated 2014-11-02 to 2014-11-02")
+        ("no_data", 0, "the archive has no arm dated 2014-11-02")
     ]
 
 
 def test_an_arm_without_impressions_is_in_the_catalog_only(archive: Make):
     source, week = archive(), date(2014, 11, 9)
-    assert source.catalog(week).select("ad_id", "headline", "body").rows() == [("c-1", None, "z")]
-    assert source.actuals(week, week, TODAY).actuals.is_empty()
+    assert source.catalog(week).rows.select("ad_id", "headline", "body").rows() == [("c-1", None, "z")]
+    assert source.actuals(week, week, TODAY).rows.is_empty()
 
 
 def test_days_of_the_archive(archive: Make):
@@ -152,9 +155,9 @@ def test_days_instead_of_weeks(archive: Make):
     for table in (GOOD | {"time": days}, GOOD | {"time": [date.fromisoformat(day) for day in days]}):
         source = archive(table=table, time_format="date")
         assert source.cadence == "day"
-        catalog = source.catalog(date(2014, 3, 31))
+        catalog = source.catalog(date(2014, 3, 31)).rows
         assert catalog["status"].to_list() == ["active"] * 2 + ["scheduled"] * 3
-        assert source.actuals(date(2014, 4, 1), date(2014, 4, 1), TODAY).actuals.height == 3
+        assert source.actuals(date(2014, 4, 1), date(2014, 4, 1), TODAY).rows.height == 3
 
 
 @given(day=st.dates(date(1, 1, 8), date(9998, 1, 1)))
@@ -311,9 +314,9 @@ def test_upworthy():
     assert set(arms["date"].dt.weekday()) == {7}
     raw = pl.read_parquet(UPWORTHY)
     fetched = source.actuals(source.first_day(), source.last_day(TODAY), TODAY)
-    assert fetched.actuals["impressions"].sum() == raw["impressions"].sum()
-    assert fetched.actuals["link_clicks"].sum() == raw["clicks"].sum()
-    listed = pl.concat([source.catalog(day).filter(pl.col("status") == "active") for day in arms["date"].unique()])
+    assert fetched.rows["impressions"].sum() == raw["impressions"].sum()
+    assert fetched.rows["link_clicks"].sum() == raw["clicks"].sum()
+    listed = pl.concat([source.catalog(day).rows.filter(pl.col("status") == "active") for day in arms["date"].unique()])
     assert listed.height == 16_331
     shares = arms.group_by("experiment").agg(pl.col("planned_share").sum())["planned_share"]
     assert ((shares - 1).abs() < 1e-12).all()

@@ -21,8 +21,8 @@ def test_answers_have_the_protocols_schemas():
     source: Source = sandbox()
     fetched = source.actuals(EPOCH, EPOCH, EPOCH)
     assert source.accounts().schema == ACCOUNTS
-    assert source.catalog(EPOCH).schema == CATALOG
-    assert fetched.actuals.schema == ACTUALS
+    assert source.catalog(EPOCH).rows.schema == CATALOG
+    assert fetched.rows.schema == ACTUALS
     assert fetched.manifest.schema == MANIFEST
     assert (source.kind, source.cadence) == ("sandbox", "day")
 
@@ -31,25 +31,25 @@ def test_settings_make_the_market():
     source = sandbox(impressions=5_000, seed=3)
     assert source.accounts()["consents"].to_list() == [True] * 4
     fetched = source.actuals(EPOCH, EPOCH + timedelta(days=6), EPOCH + timedelta(days=6))
-    assert fetched.actuals.height == 4 * 10 * 7
-    assert fetched.actuals["impressions"].mean() == pytest.approx(5_000, rel=0.25)
-    other = sandbox(impressions=5_000, seed=4).actuals(EPOCH, EPOCH, EPOCH).actuals
-    assert other["link_clicks"].sum() != fetched.actuals.filter(pl.col("date") == EPOCH)["link_clicks"].sum()
+    assert fetched.rows.height == 4 * 10 * 7
+    assert fetched.rows["impressions"].mean() == pytest.approx(5_000, rel=0.25)
+    other = sandbox(impressions=5_000, seed=4).actuals(EPOCH, EPOCH, EPOCH).rows
+    assert other["link_clicks"].sum() != fetched.rows.filter(pl.col("date") == EPOCH)["link_clicks"].sum()
 
 
 def test_history_begins_before_the_epoch_and_no_earlier():
     source = sandbox(history_days=60)
     first = source.first_day()
     assert first == date(2025, 12, 31)
-    assert source.catalog(first).height >= 40
+    assert source.catalog(first).rows.height >= 40
     before = first - timedelta(days=1)
-    assert source.catalog(before).is_empty()
-    assert source.catalog(before).schema == CATALOG
+    assert source.catalog(before).rows.is_empty()
+    assert source.catalog(before).rows.schema == CATALOG
     fetched = source.actuals(before, before, EPOCH)
-    assert fetched.actuals.is_empty()
-    assert fetched.actuals.schema == ACTUALS
+    assert fetched.rows.is_empty()
+    assert fetched.rows.schema == ACTUALS
     assert fetched.manifest["status"].to_list() == ["no_data"] * 4
-    across = source.actuals(before, first, EPOCH).actuals
+    across = source.actuals(before, first, EPOCH).rows
     assert across["date"].unique().to_list() == [first]
 
 
@@ -59,29 +59,29 @@ def test_yesterday_is_the_newest_day():
 
 def test_the_manifest_reconciles_with_the_rows():
     fetched = sandbox().actuals(EPOCH, EPOCH + timedelta(days=2), EPOCH + timedelta(days=2))
-    rows = fetched.actuals.group_by("account_id").agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("spend_micros").sum())
-    told = fetched.manifest.select("account_id", "rows", "spend_micros")
+    rows = fetched.rows.group_by("account_id", "date").agg(pl.len().cast(pl.Int64).alias("rows"), pl.col("spend_micros").sum())
+    told = fetched.manifest.select("account_id", "date", "rows", "spend_micros")
     assert_frame_equal(told, rows, check_row_order=False)
-    assert fetched.manifest["status"].to_list() == ["complete"] * 4
+    assert fetched.manifest["status"].to_list() == ["complete"] * 12
     assert fetched.manifest["account_spend_micros"].equals(fetched.manifest["spend_micros"])
-    assert fetched.manifest["reason"].null_count() == 4
+    assert fetched.manifest["reason"].null_count() == 12
     assert (fetched.manifest["seconds"] > 0).all()
 
 
 def test_a_day_that_has_not_ended_has_no_data():
     source = sandbox()
     fetched = source.actuals(EPOCH + timedelta(days=1), EPOCH + timedelta(days=1), EPOCH)
-    assert fetched.actuals.is_empty()
-    assert fetched.manifest["reason"].to_list() == ["the market has no delivery on these days"] * 4
+    assert fetched.rows.is_empty()
+    assert fetched.manifest["reason"].to_list() == ["the market has nothing on 2026-03-02"] * 4
 
 
 def test_every_ad_with_delivery_is_in_the_catalog_and_was_announced():
     source = sandbox()
     for number in range(30):
         today = EPOCH + timedelta(days=number)
-        catalog, yesterdays = source.catalog(today), source.catalog(today - timedelta(days=1))
+        catalog, yesterdays = source.catalog(today).rows, source.catalog(today - timedelta(days=1)).rows
         assert not catalog.select("account_id", "ad_id").is_duplicated().any()
-        delivered = source.actuals(today, today, today).actuals
+        delivered = source.actuals(today, today, today).rows
         live = catalog.filter(pl.col("status") != "scheduled")
         assert set(delivered["ad_id"]) == set(live["ad_id"])
         assert set(live["ad_id"]) <= set(yesterdays["ad_id"])
