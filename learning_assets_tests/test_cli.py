@@ -148,7 +148,7 @@ WRONG = {
     "LEARNING_SANDBOX_ACCOUNTS": "none",
     "LEARNING_TIMEZONE": "Mars/Olympus",
     "LEARNING_NOW": "2026-03-01T09:00",
-    "LEARNING_SOURCE": "meta",
+    "LEARNING_SOURCE": "nowhere",
 }
 
 

@@ -16,7 +16,7 @@ HALF = sorted(FAULTS)[::2], sorted(FAULTS)[1::2]
 
 @pytest.mark.parametrize("faults", HALF)
 def test_nothing_is_lost_doubled_or_hidden(faults: list[str]):
-    figures = fetch_faults.run(seed=3, accounts=2, days=3, ads=4, faults=faults)
+    figures = fetch_faults.run(seed=3, accounts=2, days=3, ads=4, faults=faults, general=("daily",))
     found = figures["faults"]
     assert isinstance(found, dict)
     assert list(found) == faults

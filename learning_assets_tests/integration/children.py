@@ -93,7 +93,8 @@ def facts(number: int, height: int = 50_000) -> pl.DataFrame:
     """A day of actuals whose every row holds `number`; one row more or less tells numbers apart as well."""
     ads = pl.int_range(height + number % 2, eager=True)
     filled = {name: pl.lit(number) for name, kind in ACTUALS.items() if kind == pl.Int64}
-    columns = {"date": DAY, "account_id": "a", "currency": "USD", "is_final": True}
+    columns = {"date": DAY, "account_id": "a", "currency": "USD", "conversion_type": "purchase"}
+    columns |= {"is_final": True, "complete": True, "restated": False}
     return (
         pl.DataFrame({"ad_id": ads.cast(pl.String)})
         .with_columns(**filled, **{name: pl.lit(value) for name, value in columns.items()})
@@ -111,9 +112,15 @@ def manifest(day: date, number: int, height: int) -> pl.DataFrame:
         pl.lit("o").alias("owner"),
         pl.lit("complete").alias("status"),
         pl.lit(number, pl.Int64).alias("rows"),
+        pl.lit(1, pl.Int64).alias("pages"),
+        pl.lit(1, pl.Int64).alias("requests"),
         pl.lit(None, pl.Int64).alias("spend_micros"),
         pl.lit(None, pl.Int64).alias("account_spend_micros"),
         pl.lit(0.5).alias("seconds"),
+        pl.lit(None, pl.Datetime("us", "UTC")).alias("requested_at"),
+        pl.lit(None, pl.String).alias("job_id"),
+        pl.lit(None, pl.String).alias("api_version"),
+        pl.lit(None, pl.Float64).alias("throttle_pct"),
         pl.lit(None, pl.String).alias("reason"),
     )
 

@@ -100,7 +100,7 @@ def test_a_row_whose_actions_were_withheld_is_unknown():
 
 
 def test_what_was_not_asked_for_is_unknown():
-    found = read(row(clicks=None, reach=None, actions=SAME), row("b", clicks=None), fields=DAILY_FIELDS[:2])
+    found = read(row(clicks=None, reach=None, actions=SAME), row("b", clicks=None, reach=None), fields=DAILY_FIELDS[:2])
     assert found.select("clicks_all", "reach", "outbound_clicks").null_count().row(0) == (2, 2, 2)
     bare = read(
         row(clicks=None), fields=DAILY_FIELDS[:1], own=[{"date_start": str(DAY), "date_stop": str(DAY), "actions": SAME}]

@@ -83,7 +83,7 @@ def test_sums_of_a_week_are_those_that_the_cycle_knew(store: Store) -> None:
     versions.swap(store.lake, DAY, rows({"a": 5}), later(9))
 
     def conversions(until: date) -> int:
-        return weekly_sums(store.lake, until, 21).filter(pl.col("week") == week).collect()["conversions"].sum()
+        return int(weekly_sums(store.lake, until, 21).filter(pl.col("week") == week).collect()["conversions"].sum())
 
     assert [conversions(later(n)) for n in (7, 9, 7)] == [1, 5, 1]
 
