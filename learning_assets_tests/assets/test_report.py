@@ -49,7 +49,7 @@ def test_whatever_the_text_it_is_shown_as_it_is(text: str):
     """No character becomes markup: the rendered cell, read as a browser reads it, is the text with its white space folded."""
     cell = shown(text)
     assert "<" not in cell
-    assert html.unescape(cell) == " ".join(text.split())
+    assert html.unescape(cell) == " ".join(text.split()).replace("://", ":\u200b//")
 
 
 def test_columns_from_outside_stay_text_too():

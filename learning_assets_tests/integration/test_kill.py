@@ -235,7 +235,7 @@ def test_accounts_are_registered_with_their_consents_by_the_next_attempt(store: 
 
 State = dict[str, list[str]]
 CLOCKS_AND_IDS = {"made_at", "created_at", "written_at", "at", "seconds", "consent_id", "revision", "requested_at", "job_id"}
-OF_THE_FETCH = {"image_url", "video_url", "requests", "pages", "throttle_pct"}
+OF_THE_FETCH = {"image_url", "video_url", "requests", "pages", "throttle_pct", "api_version"}
 """Two servers of one market differ in where they listen, and a run that goes on asks less than one that begins."""
 
 

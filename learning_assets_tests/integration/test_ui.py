@@ -207,7 +207,8 @@ def test_the_page_of_patterns_shows_what_a_day_taught(page: "Page") -> None:
     assert int(lines[lines.index("patterns_testing") + 1]) > 0
     assert "Failed (0)" in lines
     page.get_by_text("[Show Markdown]").first.click()
-    dialog = page.get_by_role("dialog")
+    # The UI invites to its community in a box of its own, now and then.
+    dialog = page.get_by_role("dialog").filter(has=page.get_by_role("columnheader", name="pattern"))
     dialog.get_by_role("columnheader", name="pattern").first.wait_for()
     said = dialog.inner_text()
     assert "Simulated market." in said
