@@ -31,11 +31,13 @@ LAST = date(2026, 3, 1)
 def prepare(home: Path, days: int, warm_up: int) -> None:
     """Write catalogs and actuals of the last `days` days, but those that cycles are run for, into the lake of a new store."""
     from learning_assets.build import open_store
-    from learning_assets.opening import open_identity, open_source
+    from learning_assets.opening import open_identity
+    from learning_assets.platforms.sandbox import SandboxSource
     from learning_assets.settings import Settings
+    from learning_assets.store.facts import swap
 
     settings = Settings(home=home)
-    source, store = open_source(settings, open_identity(settings)), open_store(settings)
+    source, store = SandboxSource.of(open_identity(settings).market), open_store(settings)
     store.register(source.accounts())
     first, last = LAST - timedelta(days=days - 1), LAST - timedelta(days=warm_up + 1)
     known: dict[date, pl.DataFrame] = {}
@@ -46,7 +48,7 @@ def prepare(home: Path, days: int, warm_up: int) -> None:
         known |= {date.fromisoformat(str(key[0])): frame for key, frame in facts.items()}
         for day in sorted(known):
             store.lake.write("ad_catalog", day, source.catalog(day).rows.sort("account_id", "ad_id"))
-            store.lake.write("actuals", day, known.pop(day).sort("account_id", "ad_id"))
+            swap(store.lake, day, known.pop(day), last)
         print(f"written up to {end}", file=sys.stderr)
 
 
@@ -59,11 +61,13 @@ def measure(warm_up: int) -> dict[str, float]:
     from learning_assets.build import build_definitions, open_store
     from learning_assets.cli import dagster_instance
     from learning_assets.clock import days_between
+    from learning_assets.opening import open_identity
+    from learning_assets.platforms.sandbox import SandboxSource
     from learning_assets.settings import Settings
 
     settings = Settings()
-    store = open_store(settings)
-    job = build_definitions(settings=settings, store=store).resolve_job_def("learning_cycle")
+    store, source = open_store(settings), SandboxSource.of(open_identity(settings).market)
+    job = build_definitions(settings=settings, store=store, source=source).resolve_job_def("learning_cycle")
 
     def cycle(day: date) -> tuple[float, dg.ExecuteInProcessResult]:
         began = time.perf_counter()

@@ -20,7 +20,7 @@ from learning_assets.clock import days_between
 from learning_assets.opening import open_identity, open_source
 from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.platforms.source import Source
-from learning_assets.settings import Sandbox, Settings
+from learning_assets.settings import Settings
 from learning_assets.store.facts import swap
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, Wall
@@ -31,8 +31,7 @@ def source_of(settings: Settings) -> Source:
     identity = open_identity(settings)
     if settings.source != "sandbox":
         return open_source(settings, identity)
-    market = {name: value for name, value in identity.market.items() if name != "epoch"}
-    return SandboxSource(Sandbox.model_validate(market), date.fromisoformat(str(identity.market["epoch"])))
+    return SandboxSource.of(identity.market)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,12 @@ class SandboxSource:
         self.settings = settings
         self.epoch = epoch
 
+    @classmethod
+    def of(cls, market: Mapping[str, int | str]) -> "SandboxSource":
+        """The market that a store recorded: its epoch and its settings."""
+        numbers = {name: value for name, value in market.items() if name != "epoch"}
+        return cls(Sandbox.model_validate(numbers), date.fromisoformat(str(market["epoch"])))
+
     @cached_property
     def market(self) -> Market:
         """The market behind the source."""

@@ -4,6 +4,7 @@ A day's rows are replaced by delete and COPY in one transaction. Every read name
 columns mean (`schema`), which rows may be fitted together (`walls`).
 """
 
+import functools
 import threading
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -40,6 +41,7 @@ class Written:
     revision: int
 
 
+@functools.cache
 def frame_schema(table: sa.Table) -> pl.Schema:
     """The polars schema of a table's rows; JSON is text."""
     kinds: list[tuple[type[Any], Any]] = [
