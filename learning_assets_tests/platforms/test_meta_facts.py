@@ -7,12 +7,12 @@ from zoneinfo import ZoneInfo
 import polars as pl
 import pytest
 
-from learning_assets.platforms.meta import accounts, facts
+from learning_assets.platforms.meta import accounts, conversions, facts
 from learning_assets.platforms.meta.errors import Contradiction
 from learning_assets.platforms.meta.reports import ACCOUNT_FIELDS, DAILY_FIELDS, HOUR, HOURLY_FIELDS, Part, Question
 
 DAY = date(2026, 11, 9)
-PURCHASE = facts.PREFERENCES["purchase"]
+PURCHASE = conversions.GOALS["purchase"]
 
 
 def row(ad_id: str = "a", **changes: Any) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_one_purchase_under_many_names_is_one_purchase():
 def test_the_first_of_the_preference_that_is_present():
     found = read(row(actions=SAME), row("b", actions=actions(link_click="1", purchase="2")))
     assert found.select("conversions", "conversion_type").rows() == [(3, "omni_purchase"), (2, "purchase")]
-    (lead,) = read(row(actions=SAME), wanted=facts.PREFERENCES["lead"]).select("conversions", "conversion_type").rows()
+    (lead,) = read(row(actions=SAME), wanted=conversions.GOALS["lead"]).select("conversions", "conversion_type").rows()
     assert lead == (9, "lead")
 
 
@@ -133,10 +133,10 @@ def test_an_answer_that_contradicts_itself(wrong: dict[str, Any], says: str):
 
 
 def test_the_goal_of_an_account():
-    assert facts.preference({}, "1") == PURCHASE
-    assert facts.preference({"*": "lead"}, "1") == facts.PREFERENCES["lead"]
-    assert facts.preference({"*": "lead", "act_1": "purchase"}, "1") == PURCHASE
-    assert facts.preference({"1": "offsite_conversion.custom.5"}, "1") == ("offsite_conversion.custom.5",)
+    assert conversions.preference({}, "1") == PURCHASE
+    assert conversions.preference({"*": "lead"}, "1") == conversions.GOALS["lead"]
+    assert conversions.preference({"*": "lead", "act_1": "purchase"}, "1") == PURCHASE
+    assert conversions.preference({"1": "offsite_conversion.custom.5"}, "1") == ("offsite_conversion.custom.5",)
 
 
 # Hours.

@@ -10,9 +10,7 @@ the list was withheld. Revenue is of the same action type as the conversions; wh
 it is NULL, never 0. Three-second views are NULL where the row reports none, as for an image.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 
 import polars as pl
 
@@ -20,18 +18,6 @@ from learning_assets.platforms.meta import money
 from learning_assets.platforms.meta.errors import Contradiction
 from learning_assets.platforms.meta.reports import HOUR, Part
 
-PREFERENCES: dict[str, tuple[str, ...]] = {
-    "purchase": (
-        "omni_purchase",
-        "purchase",
-        "offsite_conversion.fb_pixel_purchase",
-        "onsite_web_purchase",
-        "onsite_conversion.purchase",
-    ),
-    "lead": ("lead", "onsite_conversion.lead_grouped", "offsite_conversion.fb_pixel_lead"),
-}
-"""Action types that mean the same conversion, the preferred one first. One is taken, for each is a name of the same event: a sum would
-count it several times."""
 _VIEW, _OUTBOUND = "video_view", "outbound_click"
 _WINDOWS = ("7d_click", "1d_view")
 
@@ -64,12 +50,6 @@ HOURLY = pl.Schema(
     }
 )
 """Hourly delivery of one account; `hour` is NULL where the row has no key of its hour."""
-
-
-def preference(conversions: Mapping[str, str], account: str) -> tuple[str, ...]:
-    """Action types that count as a conversion of `account`, preferred first, by the setting LEARNING_META_CONVERSIONS."""
-    goal = conversions.get(account) or conversions.get(f"act_{account}") or conversions.get("*") or "purchase"
-    return PREFERENCES.get(goal, (goal,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,8 +298,3 @@ def _count(table: pl.DataFrame, name: str, *, absent: int | None = 0) -> pl.Seri
 
 def _money(table: pl.DataFrame) -> pl.Series:
     return money.micros(table["spend"]).fill_null(0)
-
-
-def days_between(first: date, last: date) -> list[date]:
-    """All days of a range, both ends included."""
-    return pl.date_range(first, last, eager=True).to_list()
