@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-ALL = ("pattern_truth", "flat_growth", "cycle_cost")
+ALL = ("pattern_truth", "flat_growth", "cycle_cost", "fetch_faults", "fetch_speed", "fetch_kills")
 ON_AN_ARCHIVE = ("headline_pairs",)
 TRAIN_UNTIL = "201430"
 

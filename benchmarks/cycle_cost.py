@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+
+from benchmarks.stores import remove
 
 if TYPE_CHECKING:
     import polars as pl
@@ -120,7 +121,7 @@ def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 7) -> 
             found[length] = json.loads(done.stdout.splitlines()[-1])
             print(f"{length} days: {found[length]}", file=sys.stderr)
         finally:
-            stop(folder)
+            remove(folder)
     short = found[days]
     return {
         "cycle_s": short["cycle_s"],
@@ -134,16 +135,6 @@ def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 7) -> 
 def run_short(seed: int) -> dict[str, float]:
     """The same on a small market, in seconds."""
     return run(ads=60, days=10, seed=seed, longer=15, warm_up=1)
-
-
-def stop(home: Path) -> None:
-    """Stop the store's embedded server and remove the store."""
-    from learning_assets.store.embedded import EmbeddedPostgres
-
-    server = EmbeddedPostgres(home)
-    server.stop()
-    shutil.rmtree(server.folder, ignore_errors=True)
-    shutil.rmtree(home, ignore_errors=True)
 
 
 def main() -> None:

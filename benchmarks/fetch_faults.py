@@ -23,13 +23,14 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import polars as pl
 
+from benchmarks.graph import NOW, ended_days, market
 from learning_assets.platforms.meta import MetaSource
 from learning_assets.platforms.source import USABLE, Fetched, PlatformDown, SourceError
 from learning_assets.sandbox.control import Control
@@ -37,8 +38,6 @@ from learning_assets.sandbox.graph.faults import FAULTS
 from learning_assets.sandbox.process import start
 from learning_assets.settings import Meta
 
-EPOCH = date(2026, 11, 1)
-NOW = datetime(2026, 11, 20, 13, 20, tzinfo=UTC)
 OUTCOMES = ("complete", "incomplete-and-said-so", "stopped-with-remedy")
 OPTIONS: dict[str, dict[str, Any]] = {
     "throttle": {"wait": 0},
@@ -187,25 +186,17 @@ def run(
 ) -> dict[str, object]:
     """Run the benchmark; its figures by key."""
     rng = random.Random(seed)
-    market = {
-        "epoch": EPOCH.isoformat(),
-        "seed": seed,
-        "accounts": accounts,
-        "ads": ads,
-        "impressions": 1_000,
-        "history_days": 40,
-    }
-    last = NOW.date() - timedelta(days=1)
-    first = last - timedelta(days=days - 1)
+    wanted = ended_days(days)
+    first, last = wanted[0], wanted[-1]
     begun = perf_counter()
-    with start(market, now=NOW) as control, tempfile.TemporaryDirectory() as room:
+    with start(market(seed, accounts, ads), now=NOW) as control, tempfile.TemporaryDirectory() as room:
         undisturbed = source(control, Path(room))
         names = undisturbed.accounts()["account_id"].to_list()
         parts: dict[str, tuple[Callable[[MetaSource], Fetched], tuple[str, ...], list[date]]] = {
             "daily": (
                 lambda s: s.actuals(first, last, last),
                 ("account_id", "date", "ad_id"),
-                [first + timedelta(days=n) for n in range(days)],
+                wanted,
             ),
             "hourly": (lambda s: s.hourly(last), ("account_id", "date", "hour", "ad_id"), [last]),
             "catalog": (lambda s: s.catalog(last), ("account_id", "ad_id"), [last]),

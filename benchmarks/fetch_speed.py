@@ -23,18 +23,16 @@ import argparse
 import json
 import resource
 import tempfile
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+from benchmarks.graph import NOW, ended_days, market
 from learning_assets.platforms.meta import MetaSource
 from learning_assets.sandbox.control import Control
 from learning_assets.sandbox.process import start
 from learning_assets.settings import Meta
-
-EPOCH = date(2026, 11, 1)
-NOW = datetime(2026, 11, 20, 13, 20, tzinfo=UTC)
 
 
 def with_sdk(control: Control, settings: Meta, first: date, last: date) -> int:
@@ -68,17 +66,9 @@ def with_sdk(control: Control, settings: Meta, first: date, last: date) -> int:
 
 def run(seed: int, accounts: int = 200, ads: int = 100, days: int = 7) -> dict[str, object]:
     """Run the benchmark; its figures by key."""
-    market = {
-        "epoch": EPOCH.isoformat(),
-        "seed": seed,
-        "accounts": accounts,
-        "ads": ads,
-        "impressions": 1_000,
-        "history_days": 40,
-    }
-    last = NOW.date() - timedelta(days=1)
-    first = last - timedelta(days=days - 1)
-    with start(market, now=NOW) as control, tempfile.TemporaryDirectory() as room:
+    wanted = ended_days(days)
+    first, last = wanted[0], wanted[-1]
+    with start(market(seed, accounts, ads), now=NOW) as control, tempfile.TemporaryDirectory() as room:
         settings = Meta.model_validate({"access_token": control.token, "graph_url": control.url, "poll_seconds": 0.05})
         source = MetaSource(settings, kind="sandbox", aside=Path(room), now=lambda: NOW)
         # The server computes a market's days once and then has them at hand; both fetches find them so.
