@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -23,8 +23,8 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
-    from polars import Series
 
+    from learning_assets.finding import Finding
     from learning_assets.platforms.source import Source
     from learning_assets.settings import Settings
     from learning_assets.store.store import Store
@@ -42,7 +42,7 @@ DEMO_ACCOUNTS, DEMO_DAYS = 8, 60
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Print what went wrong and what to do, without frames, and end with 1."""
-    from learning_assets.assets.permanent import PERMANENT
+    from learning_assets.assets.retries import PERMANENT
     from learning_assets.automation.replay import ReplayError
     from learning_assets.platforms.source import PlatformDown
     from learning_assets.sandbox.process import ProcessError
@@ -106,6 +106,7 @@ def dagster_instance() -> "DagsterInstance":
 def run_replay(settings: "Settings", first: date | None, last: date | None) -> None:
     """Learn a range of days with a progress bar."""
     from learning_assets import clock
+    from learning_assets.assets.fetching import fetch_range
     from learning_assets.automation.calendar import range_to_replay
     from learning_assets.automation.replay import replay as learn
     from learning_assets.build import build_definitions
@@ -121,9 +122,11 @@ def run_replay(settings: "Settings", first: date | None, last: date | None) -> N
         TimeRemainingColumn(),
         console=console,
     )
+    with console.status("Fetching what is not here yet") as status:
+        fetch_range(store, source, days, lambda n, of: status.update(f"Fetched {n} of {of} days"))
     with dagster_instance() as instance, bar:
         task = bar.add_task("learning", total=len(days), day=str(days[0]))
-        done = learn(job, instance, store, days, lambda day, n, _: bar.update(task, completed=n, day=str(day)), source=source)
+        done = learn(job, instance, store, days, lambda day, n, _: bar.update(task, completed=n, day=str(day)))
     console.print(f"Learned {len(done.days)} days in {done.seconds:.0f} s.")
 
 
@@ -158,24 +161,23 @@ def migrate() -> None:
 
 @app.command()
 def accounts() -> None:
-    """The accounts: owner, currency, time zone, consent, the last day that was fetched completely, and whether anything may act on them."""
+    """The accounts: owner, currency, time zone, consent, and the last day that was fetched completely."""
     import polars as pl
 
+    from learning_assets.platforms.source import WHOLE
     from learning_assets.store.walls import PIPELINE
 
     with plain_errors():
         store, _ = opened(settings_now())
         told = store.tables.read("fetch_manifest", PIPELINE, columns=["as_of", "account_id", "status"], fact="daily")
-        whole = (
-            told.filter(pl.col("status").is_in(["complete", "no_data"])).group_by("account_id").agg(last=pl.col("as_of").max())
-        )
+        whole = told.filter(pl.col("status").is_in(WHOLE)).group_by("account_id").agg(last=pl.col("as_of").max())
         found = store.accounts(PIPELINE).join(whole, on="account_id", how="left", maintain_order="left")
-        heads = ("account", "owner", "currency", "time zone", "pooled learning", "last complete day", "armed")
-        table = Table(*heads, title="Accounts" + simulated(store))
+        heads = ("account", "owner", "currency", "time zone", "pooled learning", "last complete day")
+        table = Table(*heads, title="Accounts" + simulated(store), caption="None is armed: nothing here changes a budget.")
         for row in found.iter_rows(named=True):
             consents = "yes" if row["consents"] else "no"
             last = str(row["last"] or "none")
-            table.add_row(row["account_id"], row["owner"], row["currency"], row["timezone"], consents, last, "no")
+            table.add_row(row["account_id"], row["owner"], row["currency"], row["timezone"], consents, last)
         console.print(table)
 
 
@@ -188,49 +190,47 @@ def connect(
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: each account is its own owner, or that of --owner.")] = False,
 ) -> None:
     """Check token, permissions and accounts of the Marketing API, say what to set, and record who owns which account. No secret is stored."""
+    import polars as pl
+
     from learning_assets import clock
-    from learning_assets.platforms.meta import MetaSource
+    from learning_assets.build import open_store
+    from learning_assets.opening import open_meta
     from learning_assets.platforms.meta.connection import examine
 
     with plain_errors():
         settings = settings_now()
-        table = Table("", "what", "found", "what to do", title=f"Marketing API at {settings.meta.graph_url}")
         findings = examine(settings.meta, clock.now(settings))
-        marks = {True: "[green]ok[/green]", False: "[red]no[/red]", None: "[yellow]?[/yellow]"}
-        for finding in findings:
-            table.add_row(marks[finding.ok], escape(finding.what), escape(finding.says), escape(finding.remedy or ""))
-        console.print(table)
+        sound = show(findings, f"Marketing API at {settings.meta.graph_url}")
         if any(finding.ok is False and finding.what in ("token", "server") for finding in findings):
             raise typer.Exit(1)
-        source = MetaSource(settings.meta, aside=settings.home.resolve() / "aside", now=lambda: clock.now(settings))
-        found = source.accounts()
-        ids = ",".join(found["account_id"])
+        found = open_meta(settings).accounts()
+        ids = found["account_id"].to_list()
         if settings.source == "meta":
-            from learning_assets.build import open_store
-
-            owners = [
-                owner or (account if yes else typer.prompt(f"Owner of account {account}", default=account))
-                for account in found["account_id"]
-            ]
-            open_store(settings).register(found.with_columns(owner=pl_series(owners)))
-            console.print(
-                f"{len(owners)} accounts are known. Learn their history: learning-assets replay --from DAY", markup=False
-            )
+            owners = [owner or (one if yes else typer.prompt(f"Owner of account {one}", default=one)) for one in ids]
+            open_store(settings).register(found.with_columns(owner=pl.Series(owners, dtype=pl.String)))
+            say(f"{len(ids)} accounts are known. Learn their history: learning-assets replay --from DAY")
         else:
-            console.print(
-                "To learn from these accounts, set these beside the token and run this again:\n"
-                f"  LEARNING_SOURCE=meta LEARNING_META_ACCOUNTS={ids} LEARNING_HOME=.learning-meta",
-                markup=False,
-            )
-        if any(finding.ok is False for finding in findings):
+            say("To learn from these accounts, set these beside the token and run this again:")
+            say(f"  LEARNING_SOURCE=meta LEARNING_META_ACCOUNTS={','.join(ids)} LEARNING_HOME=.learning-meta")
+        if not sound:
             raise typer.Exit(1)
 
 
-def pl_series(values: list[str]) -> "Series":
-    """A column of text."""
-    import polars as pl
+def say(text: str) -> None:
+    """Print text as it is: no markup, no line breaks of the terminal's, so that commands can be copied."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    return pl.Series(values, dtype=pl.String)
+
+def show(findings: "Iterable[Finding]", title: str) -> bool:
+    """Print what was examined; whether nothing was found to be wrong."""
+    table = Table("", "what", "found", "what to do", title=title)
+    marks = {True: "[green]ok[/green]", False: "[red]no[/red]", None: "[yellow]?[/yellow]"}
+    sound = True
+    for finding in findings:
+        sound &= finding.ok is not False
+        table.add_row(marks[finding.ok], escape(finding.what), escape(finding.says), escape(finding.remedy or ""))
+    console.print(table)
+    return sound
 
 
 @app.command()
@@ -245,12 +245,10 @@ def sandbox(
         settings = settings_now()
         market = {"epoch": clock.today(settings).isoformat(), **settings.sandbox.model_dump()}
         with start(market, now=settings.clock, port=port) as control:
-            console.print(f"The simulated platform listens on {control.url}. To read it as a real one:", markup=False)
-            console.print(
+            say(f"The simulated platform listens on {control.url}. To read it as a real one:")
+            say(
                 f"  LEARNING_SOURCE=meta LEARNING_META_GRAPH_URL={control.url} LEARNING_META_ACCESS_TOKEN={control.token} "
-                "LEARNING_HOME=.learning-trial learning-assets connect",
-                markup=False,
-                soft_wrap=True,
+                "LEARNING_HOME=.learning-trial learning-assets connect"
             )
             try:
                 while True:
@@ -272,13 +270,13 @@ def import_(
         settings = settings_now().export
         source = ExportSource(settings.model_copy(update={"path": folder}) if folder else settings)
         found = summary(source)
+        for note in source.notes:
+            say(note)
         table = Table(*(name.replace("_", " ") for name in found.columns), title=f"{found.height} account-days")
         for row in found.iter_rows():
             table.add_row(*("-" if value is None else escape(str(value)) for value in row))
         console.print(table)
-        console.print(
-            "To learn from it: LEARNING_SOURCE=export LEARNING_EXPORT_PATH=FOLDER learning-assets replay", markup=False
-        )
+        say("To learn from it: LEARNING_SOURCE=export LEARNING_EXPORT_PATH=FOLDER learning-assets replay")
 
 
 @app.command()
@@ -381,13 +379,7 @@ def doctor() -> None:
     """What is set, what is reachable, and what to do about what is not."""
     from learning_assets.doctor import examine
 
-    table = Table("", "what", "found", "what to do", title="learning_assets")
-    sound = True
-    for finding in examine():
-        sound &= finding.sound
-        table.add_row("[green]ok[/green]" if finding.sound else "[red]no[/red]", finding.what, finding.found, finding.remedy)
-    console.print(table)
-    if not sound:
+    if not show(examine(), "learning_assets"):
         raise typer.Exit(1)
 
 

@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pydantic import ValidationError
 
+from learning_assets.finding import Finding
+from learning_assets.platforms.source import PlatformDown
 from learning_assets.settings import Settings
 from learning_assets.store.address import AddressError
 from learning_assets.store.embedded import EmbeddedPostgresError
@@ -13,17 +14,7 @@ from learning_assets.store.identity import IdentityError
 from learning_assets.store.migrations import MigrationError
 from learning_assets.store.tables import TableError
 
-FAILURES = (AddressError, EmbeddedPostgresError, IdentityError, MigrationError, TableError, OSError)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was examined; `remedy` is empty where nothing is to be done."""
-
-    sound: bool
-    what: str
-    found: str
-    remedy: str = ""
+FAILURES = (AddressError, EmbeddedPostgresError, IdentityError, MigrationError, TableError, PlatformDown, OSError)
 
 
 def examine() -> Iterator[Finding]:
@@ -43,6 +34,11 @@ def examine() -> Iterator[Finding]:
     if not writable:
         return
     yield from _database(settings)
+    if settings.source == "meta":
+        from learning_assets import clock
+        from learning_assets.platforms.meta.connection import examine as examine_connection
+
+        yield from examine_connection(settings.meta, clock.now(settings))
     yield from _store(settings)
     slack = settings.automation.slack_token is not None
     yield Finding(

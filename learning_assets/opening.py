@@ -1,12 +1,16 @@
 """Opening a home: its identity, its source of actuals and its store, put together from the settings."""
 
 from datetime import date, timedelta
+from typing import TYPE_CHECKING
 
 from learning_assets import clock
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
 from learning_assets.store import identity as identities
 from learning_assets.store.identity import Identity, IdentityError
+
+if TYPE_CHECKING:
+    from learning_assets.platforms.meta import MetaSource
 
 
 def open_identity(settings: Settings) -> Identity:
@@ -63,13 +67,27 @@ def _source(settings: Settings, market: dict[str, int | str]) -> Source:
         from learning_assets.platforms.warehouse import WarehouseSource
 
         return WarehouseSource(settings.warehouse)
-    home = settings.home.resolve()
     if settings.source == "meta":
-        from learning_assets.platforms.meta import MetaSource
-
-        tolerance = settings.checks.spend_tolerance
-        return MetaSource(settings.meta, aside=home / "aside", now=lambda: clock.now(settings), tolerance=tolerance)
+        return open_meta(settings)
     from learning_assets.platforms.sandbox import SimulatedPlatform
 
-    set_by_hand = settings.clock is not None
-    return SimulatedPlatform(settings.meta, home=home, market=market, now=lambda: clock.now(settings), clock_set=set_by_hand)
+    return SimulatedPlatform(
+        settings.meta,
+        home=settings.home.resolve(),
+        market=market,
+        now=lambda: clock.now(settings),
+        clock_set=settings.clock is not None,
+        tolerance=settings.checks.spend_tolerance,
+    )
+
+
+def open_meta(settings: Settings) -> "MetaSource":
+    """The ad accounts of the settings, whatever source the store is of."""
+    from learning_assets.platforms.meta import MetaSource
+
+    return MetaSource(
+        settings.meta,
+        aside=settings.home.resolve() / "aside",
+        now=lambda: clock.now(settings),
+        tolerance=settings.checks.spend_tolerance,
+    )

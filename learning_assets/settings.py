@@ -20,6 +20,9 @@ SourceKind = Literal["sandbox", "archive", "ads"]
 SourceName = Literal["sandbox", "archive", "meta", "export", "warehouse"]
 """Sources that can be set; `ads` is the kind of every source of real accounts."""
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+"""Names of this machine, to which plain http may go."""
+
 Probability = Annotated[float, Field(ge=0, le=1)]
 Level = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -134,7 +137,7 @@ class Meta(_Group):
         from urllib.parse import urlsplit
 
         parts = urlsplit(value)
-        local = parts.hostname in ("127.0.0.1", "::1", "localhost")
+        local = parts.hostname in LOOPBACK
         if (
             parts.scheme not in ("http", "https")
             or not parts.hostname
@@ -274,6 +277,12 @@ class Automation(_Group):
 
     cycle_days: Count = Field(default=28, description="Days that one scheduled cycle catches up with, at most")
     restate_days: Count = Field(default=28, description="Days back in which the platform restates its figures")
+    platform_retries: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Attempts after the first at a platform that answers for no account at all"
+    )
+    platform_retry_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=30, description="Pause before the first of them, doubled for each next one"
+    )
     slack_token: SecretStr | None = Field(default=None, description="Slack bot token; alerts go to the log without one")
     slack_channel: str = Field(default="#learning-assets", description="Slack channel of the alerts")
 

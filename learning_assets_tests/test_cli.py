@@ -59,7 +59,7 @@ def run(database: Address, dagster_database: str, tmp_path: Path, monkeypatch: p
 def test_help_names_every_command(run: Run) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for name in ("replay", "migrate", "accounts", "demo", "dev", "doctor"):
+    for name in ("replay", "migrate", "accounts", "connect", "sandbox", "import", "demo", "dev", "doctor"):
         assert re.search(rf"\b{name}\b +\S", result.output), name
     for name in ("replay", "dev"):
         assert "--" in run(name, "--help").output

@@ -7,8 +7,8 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, report
+from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import accuracy
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -24,7 +24,7 @@ _KEY = ["date", "account_id", "ad_id"]
 
 
 @dg.asset(partitions_def=DAILY, deps=["actuals"], kinds={"polars", "postgres"}, code_version="1")
-@fails_for_good
+@bounded_retries
 def prediction_accuracy(
     context: dg.AssetExecutionContext,
     store: dg.ResourceParam[Store],

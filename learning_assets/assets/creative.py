@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, report
+from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import dna, embedding
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -22,7 +22,7 @@ VERSION = f"{dna.VERSION}+{embedding.VERSION}"
 
 
 @dg.asset(partitions_def=DAILY, deps=["ad_catalog"], kinds={"polars", "postgres"}, code_version=VERSION)
-@fails_for_good
+@bounded_retries
 def creative_dna(
     context: dg.AssetExecutionContext,
     store: dg.ResourceParam[Store],

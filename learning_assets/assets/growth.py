@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, report
+from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import growth, rates
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -23,7 +23,7 @@ COUNTS = ("impressions", "link_clicks", "conversions", "spend_micros", "revenue_
 
 
 @dg.asset(partitions_def=DAILY, deps=["actuals", "patterns", "retrained_model"], kinds={"polars", "postgres"}, code_version="1")
-@fails_for_good
+@bounded_retries
 def snapshots(
     context: dg.AssetExecutionContext,
     store: dg.ResourceParam[Store],
@@ -196,7 +196,7 @@ def curve(store: Store, day: Day) -> "alt.TopLevelMixin | None":
 
 
 @dg.asset(partitions_def=DAILY, deps=["snapshots", "predictions", "prediction_accuracy"], kinds={"postgres"}, code_version="1")
-@fails_for_good
+@bounded_retries
 def learning_cycles(
     context: dg.AssetExecutionContext, store: dg.ResourceParam[Store], source: dg.ResourceParam[Source]
 ) -> dg.MaterializeResult[None]:

@@ -6,8 +6,8 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, next_in_chain
-from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, percent, report
+from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import dna, experiments, lift
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -22,7 +22,7 @@ ATTRIBUTES = (*dna.ATTRIBUTES, "audience")
 
 
 @dg.asset(partitions_def=DAILY, deps=["actuals", "creative_dna"], kinds={"polars", "postgres"}, code_version=lift.VERSION)
-@fails_for_good
+@bounded_retries
 def patterns(
     context: dg.AssetExecutionContext,
     store: dg.ResourceParam[Store],

@@ -11,8 +11,8 @@ import polars as pl
 
 from learning_assets.assets import PREDICTIONS
 from learning_assets.assets.day import Day, day_of, next_in_chain
-from learning_assets.assets.permanent import fails_for_good
 from learning_assets.assets.report import markdown_table, report
+from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import baselines, ctr_model, dna, retraining, triggers
 from learning_assets.learning.retraining import ClickModel
 from learning_assets.learning.triggers import Evidence
@@ -50,7 +50,7 @@ class Retrained:
     kinds={"xgboost", "scikitlearn", "postgres"},
     code_version=retraining.VERSION,
 )
-@fails_for_good
+@bounded_retries
 def retrained_model(
     context: dg.AssetExecutionContext,
     config: RetrainConfig,
@@ -244,7 +244,7 @@ def _card(one: Retrained) -> str:
     kinds={"xgboost", "polars", "parquet"},
     code_version=retraining.VERSION,
 )
-@fails_for_good
+@bounded_retries
 def predictions(
     context: dg.AssetExecutionContext,
     store: dg.ResourceParam[Store],

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from learning_assets import clock
+from learning_assets.assets.fetching import fetch_range
+from learning_assets.assets.retries import PERMANENT
 from learning_assets.automation.calendar import range_to_replay
 from learning_assets.automation.replay import ReplayError, replay
-from learning_assets.platforms.source import Source
+from learning_assets.platforms.source import PlatformDown, Source
 from learning_assets.store.store import Store
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ def replay_range(resolve: Callable[[], dg.JobDefinition]) -> dg.JobDefinition:
     ) -> None:
         try:
             days = range_to_replay(store, source, _day(config.first), _day(config.last), clock.today(store.settings))
+            fetch_range(store, source, days, lambda n, of: context.log.info(f"fetched {n} of {of} days"))
             done = replay(
                 resolve(),
                 context.instance,
@@ -87,9 +90,8 @@ def replay_range(resolve: Callable[[], dg.JobDefinition]) -> dg.JobDefinition:
                 days,
                 lambda day, n, of: context.log.info(f"learned {day} ({n} of {of})"),
                 cause="replay_range",
-                source=source,
             )
-        except (ValueError, ReplayError) as error:
+        except (*PERMANENT, PlatformDown, ReplayError) as error:
             raise dg.Failure(str(error), allow_retries=False) from error
         context.add_output_metadata({"days": len(done.days), "seconds": done.seconds})
 

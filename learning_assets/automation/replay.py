@@ -11,7 +11,6 @@ import dagster as dg
 from learning_assets.assets.day import QUIET_TAG, REPLAY_TAG
 from learning_assets.automation.cycle_log import Ended, write_log
 from learning_assets.automation.failures import first_failure
-from learning_assets.platforms.source import Source
 from learning_assets.store.store import REPLAY, Store
 from learning_assets.store.tables import Locked
 
@@ -43,11 +42,8 @@ def replay(
     days: Sequence[date],
     progress: Progress | None = None,
     cause: str = "replay",
-    source: Source | None = None,
 ) -> Replayed:
     """Learn `days` in their order, one replay at a time. A day that fails ends it; the days before stay learned.
-
-    With a `source` that cannot look back, what is missing of the days is fetched in bulk first.
 
     Raises
     ------
@@ -59,11 +55,6 @@ def replay(
             held.enter_context(store.tables.lock(REPLAY, wait=False))
         except Locked:
             raise ReplayError("Another replay is under way. Wait until it has ended, or cancel it.") from None
-        if source is not None:
-            # Imported here: the partitions of the assets open the store, which the command line does only inside its own handling of errors.
-            from learning_assets.assets.actuals import fetch_range
-
-            fetch_range(store, source, days)
         for done, day in enumerate(days, start=1):
             started, ticks = store.now, time.monotonic()
             tags = {REPLAY_TAG: "1", CAUSE_TAG: cause} | ({QUIET_TAG: "1"} if done < len(days) else {})

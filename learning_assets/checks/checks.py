@@ -9,7 +9,7 @@ from learning_assets.checks import rules
 from learning_assets.checks.rules import Rule
 from learning_assets.learning import experiments
 from learning_assets.partitions import DAILY
-from learning_assets.platforms.source import ACTUALS, CATALOG
+from learning_assets.platforms.source import ACTUALS, CATALOG, WHOLE
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE
@@ -143,7 +143,7 @@ def accounts_complete(context: dg.AssetCheckExecutionContext, store: dg.Resource
     asked = store.tables.read("fetch_manifest", PIPELINE, as_of=day).sort("account_id", "fact")
     known = store.accounts(PIPELINE).select("account_id")
     never = known.join(asked.filter(pl.col("fact") == "daily"), on="account_id", how="anti")
-    missing = asked.filter(~pl.col("status").is_in(["complete", "no_data"]))
+    missing = asked.filter(~pl.col("status").is_in(WHOLE))
     metadata = {
         "accounts": known.height,
         "accounts_complete": known.height - never.height - missing["account_id"].n_unique(),

@@ -228,10 +228,10 @@ def _facts(frame: pl.DataFrame, attributes: Sequence[str], evidence: Evidence, s
         )
         block = ["account_id", "stratum"]
     else:
-        rows = (
-            frame.lazy()
-            .filter(pl.col("experiment_id").is_null())
-            .select("account_id", "ad_id", "impressions", *counts, *attributes, stratum="week")
+        # A filter that lets everything through would copy all rows on each of the passes that follow.
+        apart = frame.lazy().filter(pl.col("experiment_id").is_null())
+        rows = (frame.lazy() if frame["experiment_id"].null_count() == frame.height else apart).select(
+            "account_id", "ad_id", "impressions", *counts, *attributes, stratum="week"
         )
         block = ["account_id"]
     strata = _collect(
@@ -326,7 +326,8 @@ def _lifts(facts: _Facts, attribute: str, level: float) -> Iterator[pl.DataFrame
     from scipy import special  # pyright: ignore[reportMissingTypeStubs]
 
     counted = [f"{side}_{metric}" for metric in facts.metrics for side in "nm"]
-    known = facts.rows.filter(pl.col(attribute).is_not_null())
+    everywhere = facts.ads[attribute].null_count() == 0
+    known = facts.rows if everywhere else facts.rows.filter(pl.col(attribute).is_not_null())
     listed = isinstance(facts.ads.schema[attribute], pl.List)
     sums = _collect(
         (known.explode(attribute) if listed else known)

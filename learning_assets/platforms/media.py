@@ -15,9 +15,10 @@ from urllib.parse import urljoin, urlsplit
 import requests
 import urllib3
 
+from learning_assets.settings import LOOPBACK
+
 HOSTS = ("fbcdn.net", "facebook.com", "cdninstagram.com")
 """Hosts of the platform's media, with everything below them."""
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _REDIRECTS = 5
 _CHUNK = 64 * 1024
 _CONNECT_SECONDS = 10.0
@@ -81,7 +82,7 @@ def _allow(url: str, loopback: bool) -> None:
         host, port = (parts.hostname or "").lower().rstrip("."), parts.port
     except ValueError:
         raise MediaError("The address of a media file is not one.") from None
-    if loopback and parts.scheme in ("http", "https") and host in _LOOPBACK:
+    if loopback and parts.scheme in ("http", "https") and host in LOOPBACK:
         return
     if parts.scheme != "https":
         raise MediaError(f"{_shown(url)}: media are fetched by https only, not by {parts.scheme or 'no scheme'}.")

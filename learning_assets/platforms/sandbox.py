@@ -38,12 +38,20 @@ class SimulatedPlatform(MetaSource):
     market : epoch and numbers of the market, as the store recorded them.
     now : the product's clock.
     clock_set : the clock was set by a person, so that the server's follows it.
+    tolerance : as in MetaSource.
     """
 
     def __init__(
-        self, settings: Meta, *, home: Path, market: Mapping[str, int | str], now: Callable[[], datetime], clock_set: bool
+        self,
+        settings: Meta,
+        *,
+        home: Path,
+        market: Mapping[str, int | str],
+        now: Callable[[], datetime],
+        clock_set: bool,
+        tolerance: float,
     ) -> None:
-        super().__init__(settings, kind="sandbox", aside=home / "aside", now=now, consents=True)
+        super().__init__(settings, kind="sandbox", aside=home / "aside", now=now, consents=True, tolerance=tolerance)
         self._bounds = settings
         self._home, self._market, self._clock_set = home, market, clock_set
         self._found: tuple[Control, Graph, float] | None = None

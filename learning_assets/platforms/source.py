@@ -143,7 +143,10 @@ MANIFEST = pl.Schema(
 `account_spend_micros`: what the platform says that the whole account spent, NULL where it does not say. `job_id`: the platform's id of an
 asynchronous report. `throttle_pct`: the highest utilisation that the platform's headers told, 0 to 100 and above."""
 
-USABLE = ("complete", "no_data", "running")
+WHOLE = ("complete", "no_data")
+"""Statuses of an account's day of which nothing is missing."""
+
+USABLE = (*WHOLE, "running")
 """Statuses whose rows replace those that were there; with any other the old rows stay."""
 
 

@@ -365,7 +365,6 @@ class Market:
         known_end = in_group | deleted
         is_video = ads.attributes["template"] == TEMPLATES.index("video")
         budget = np.where(in_campaign, self._campaign_budget[ads.account, ads.campaign], self._budget[ads.account, ads.ad_set])
-        copies = self._copies(ads)
         ids = self._ids(ads)
         return pl.DataFrame(
             {
@@ -380,18 +379,25 @@ class Market:
                 "budget_micros": budget,
                 "currency": [self._places[a][0].code for a in ads.account.tolist()],
                 "optimization_goal": pl.repeat(OPTIMIZATION_GOAL, len(ads), eager=True),
-                "template": [TEMPLATES[i] for i in ads.attributes["template"].tolist()],
-                "audience": [AUDIENCES[i] for i in ads.audience.tolist()],
-                "cta": [CTAS[i] for i in ads.attributes["cta"].tolist()],
-                "headline": [c.headline for c in copies],
-                "body": [c.body for c in copies],
-                "description": [c.description for c in copies],
+                **self._described(ads),
                 "image_id": "img_" + ids["creative_id"],
                 "image_url": pl.repeat(None, len(ads), dtype=pl.String, eager=True),
                 "video_id": _nullable(self._video_ids(ads), is_video),
                 "video_url": pl.repeat(None, len(ads), dtype=pl.String, eager=True),
             }
         ).sort("account_id", "ad_id")
+
+    def _described(self, ads: _Ads) -> dict[str, list[str]]:
+        """What the creatives are and say."""
+        copies = self._copies(ads)
+        return {
+            "template": [TEMPLATES[i] for i in ads.attributes["template"].tolist()],
+            "audience": [AUDIENCES[i] for i in ads.audience.tolist()],
+            "cta": [CTAS[i] for i in ads.attributes["cta"].tolist()],
+            "headline": [c.headline for c in copies],
+            "body": [c.body for c in copies],
+            "description": [c.description for c in copies],
+        }
 
     def launches(self, first: date, last: date, accounts: Ints | None = None) -> pl.DataFrame:
         """Ads that live on any day of `first` to `last`, with all that was decided when they were launched, by account and ad.
@@ -402,7 +408,6 @@ class Market:
         the ads vary what has no effect.
         """
         ads = self._ads(self._day(first), self._day(last), accounts)
-        copies = self._copies(ads)
         in_campaign = (ads.group < 0) & (ads.campaign % 2 == 1)
         is_video = ads.attributes["template"] == TEMPLATES.index("video")
         return pl.DataFrame(
@@ -414,12 +419,7 @@ class Market:
                 "in_group": ads.group >= 0,
                 "deleted": ads.deleted,
                 "budget_owner": ["campaign" if c else "ad_set" for c in in_campaign.tolist()],
-                "template": [TEMPLATES[i] for i in ads.attributes["template"].tolist()],
-                "audience": [AUDIENCES[i] for i in ads.audience.tolist()],
-                "cta": [CTAS[i] for i in ads.attributes["cta"].tolist()],
-                "headline": [c.headline for c in copies],
-                "body": [c.body for c in copies],
-                "description": [c.description for c in copies],
+                **self._described(ads),
                 "ad_draw": uniform(self.params.seed, "served ad", ads.key),
                 "creative_draw": uniform(self.params.seed, "served creative", ads.creative),
             }

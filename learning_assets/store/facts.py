@@ -20,10 +20,12 @@ _SEEN, _UNTIL = "known_on", "known_until"
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """What swapping in a day did: its file, and the rows of the old version that the new one changes or lacks (finality aside)."""
+    """What swapping in a day did, whether rows became final aside: its file, the rows of the old version that the new one changes or lacks,
+    and how many rows of the new one are new."""
 
     written: DayFile
     superseded: pl.DataFrame
+    added: int = 0
 
 
 def swap(lake: Lake, day: date, rows: pl.DataFrame, known_on: date) -> Swapped:
@@ -41,9 +43,9 @@ def swap(lake: Lake, day: date, rows: pl.DataFrame, known_on: date) -> Swapped:
     LakeError : columns or types differ from those of `actuals`; nothing was changed.
     """
     rows = lake.checked("actuals", day, rows).sort(KEY)
-    seen = (lake.notes("actuals", day) or {}).get(_SEEN)
-    if seen is None:
-        return Swapped(lake.write("actuals", day, rows, {_SEEN: str(known_on)}), rows.clear())
+    notes = lake.notes("actuals", day)
+    if notes is None:
+        return Swapped(lake.write("actuals", day, rows, {_SEEN: str(known_on)}), rows.clear(), rows.height)
     old = lake.read("actuals", day)
     if rows.equals(old):
         return Swapped(DayFile(old.height, lake.version("actuals", day) or "", changed=False), old.clear())
@@ -51,15 +53,14 @@ def swap(lake: Lake, day: date, rows: pl.DataFrame, known_on: date) -> Swapped:
     superseded = old.join(rows, on=told, how="anti", nulls_equal=True)
     until = known_on - timedelta(days=1)
     # Rows that were seen first by a later cycle (a replay comes by again) were never what this one superseded.
-    if date.fromisoformat(seen) <= known_on and until >= day and superseded.height:
-        aside = pl.concat([_aside(lake, day), superseded.select(pl.lit(until).alias(_UNTIL), pl.all())])
+    if date.fromisoformat(notes.get(_SEEN, str(day))) <= known_on and until >= day and superseded.height:
+        aside = pl.concat(
+            [lake.scan("actuals_asof", day, day).collect(), superseded.select(pl.lit(until).alias(_UNTIL), pl.all())]
+        )
         kept = aside.unique([*KEY, _UNTIL], keep="first").sort(*KEY, _UNTIL)
         lake.write("actuals_asof", day, kept, {_UNTIL: str(kept[_UNTIL].max())})
-    return Swapped(lake.write("actuals", day, rows, {_SEEN: str(known_on)}), superseded)
-
-
-def _aside(lake: Lake, day: date) -> pl.DataFrame:
-    return lake.scan("actuals_asof", day, day).collect()
+    added = rows.join(old, on=list(KEY), how="anti").height
+    return Swapped(lake.write("actuals", day, rows, {_SEEN: str(known_on)}), superseded, added)
 
 
 def changed_since(lake: Lake, first: date, last: date, known_on: date) -> bool:

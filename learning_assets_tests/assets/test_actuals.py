@@ -8,9 +8,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from learning_assets.assets import fetching
 from learning_assets.platforms.sandbox import SandboxSource
-from learning_assets.platforms.source import ACTUALS, CATALOG, Fetched, Source
+from learning_assets.platforms.source import ACTUALS, CATALOG, Fetched, PlatformDown, Source
 from learning_assets.settings import Sandbox
+from learning_assets.store.facts import swap
 from learning_assets.store.walls import PIPELINE
 from learning_assets_tests.world import MakeWorld, World, failure, materialized, metadata
 
@@ -266,3 +268,106 @@ def test_a_bad_file_is_named_by_row_and_column_and_leaves_the_day(make_world: Ma
     assert materialized(result) == set()
     assert [lake.path(asset, day).read_bytes() for asset in ("ad_catalog", "actuals")] == before
     assert world.table("fetch_manifest").equals(stored)
+
+
+# -- a platform that is down, and one that cannot look back
+
+
+class Down(Shaky):
+    """The market, whose platform answers nobody for so many questions about actuals."""
+
+    failures = 0
+    asked = 0
+
+    def actuals(self, first: date, last: date, known_on: date) -> Fetched:
+        self.asked += 1
+        if self.asked <= self.failures:
+            raise PlatformDown("No account answered.")
+        return super().actuals(first, last, known_on)
+
+
+@pytest.mark.parametrize(("failures", "asked"), [(2, 3), (9, 4)])
+def test_a_platform_that_is_down_is_asked_again_within_bounds(make_world: MakeWorld, failures: int, asked: int):
+    source = Down()
+    source.failures = failures
+    world = make_world(source, sandbox=MARKET.model_dump(), automation={"platform_retry_seconds": 0.01})
+    result = world.run(DAY, "ad_catalog", "actuals", replaying=True)
+    assert source.asked == asked
+    assert result.success == (failures < 4)
+    if not result.success:
+        assert failure(result) == "actuals: No account answered. Tried 4 times."
+        assert world.store.lake.days("actuals") == []
+
+
+class OnlyNow(Shaky):
+    """The market as a platform tells it that cannot look back: what it knows at the end of its `today`, and how often it was asked."""
+
+    looks_back = False
+
+    def __init__(self, today: date) -> None:
+        super().__init__()
+        self.today = today
+        self.asked: list[tuple[date, date]] = []
+
+    def actuals(self, first: date, last: date, known_on: date) -> Fetched:  # noqa: ARG002
+        self.asked.append((first, last))
+        return super().actuals(first, last, self.today)
+
+
+def test_a_range_is_fetched_in_bulk_and_days_that_are_there_are_not_asked_for(make_world: MakeWorld):
+    source = OnlyNow(DAY)
+    world = make_world(source, sandbox=MARKET.model_dump())
+    days = [*PAST, DAY]
+    fetching.fetch_range(world.store, source, days[:2])
+    progress: list[tuple[int, int]] = []
+    fetching.fetch_range(world.store, source, days, lambda n, of: progress.append((n, of)))
+    assert (source.asked, progress) == ([(days[0], days[1]), (days[2], days[3])], [(2, 2)])
+    source.asked.clear()
+    assert world.run(DAY, "ad_catalog", "actuals", replaying=True).success
+    assert source.asked == []
+    source.asked.clear()
+    assert world.store.lake.read("actuals", DAY).equals(told(source, DAY, DAY))
+    assert set(world.table("fetch_manifest", fact="daily")["as_of"]) == set(days)
+
+
+def test_a_day_that_lacks_an_account_is_fetched_again(make_world: MakeWorld):
+    source = OnlyNow(DAY)
+    world = make_world(source, sandbox=MARKET.model_dump())
+    source.down = {source.accounts()["account_id"][0]: "failed"}
+    fetching.fetch_range(world.store, source, [DAY])
+    assert world.store.lake.read("actuals", DAY)["account_id"].n_unique() == 2
+    source.down = {}
+    fetching.fetch_range(world.store, source, [DAY])
+    assert world.store.lake.read("actuals", DAY).height == 18
+
+
+def test_a_replay_reads_each_day_as_its_cycle_knew_it(make_world: MakeWorld):
+    source = OnlyNow(PAST[0])
+    world = make_world(source, sandbox=MARKET.model_dump())
+    for day in PAST:
+        source.today = day
+        assert world.run(day, "ad_catalog", "actuals").success
+    first = PAST[0]
+
+    def known(until: date) -> int:
+        return int(world.store.facts(first, until).filter(pl.col("date") == first).collect()["conversions"].sum())
+
+    then, now = known(first), known(PAST[2])
+    assert then < now, "conversions became known in between"
+    assert world.store.lake.read("actuals", first)["conversions"].sum() == now
+    source.asked.clear()
+    assert world.run(first, "ad_catalog", "actuals", replaying=True).success
+    assert source.asked == []
+    assert (known(first), known(PAST[2])) == (then, now)
+
+
+def test_rows_that_only_became_final_are_no_restatement(make_world: MakeWorld):
+    source = Shaky(settled=True)
+    world = make_world(source, sandbox=MARKET.model_dump())
+    assert world.run(PAST[2], "ad_catalog", "actuals", replaying=True).success
+    lake, day = world.store.lake, PAST[2]
+    before = lake.read("actuals", day)
+    swap(lake, day, before.with_columns(is_final=~pl.col("is_final")), day)
+    shown = metadata(fetch(world, replaying=False), "actuals")
+    assert lake.read("actuals", day).equals(before)
+    assert (shown["restated_days"], shown["restated_rows"]) == (0, 0)

@@ -7,15 +7,18 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import dagster as dg
+import polars as pl
 import pytest
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.remote_origin import RegisteredCodeLocationOrigin, RemoteRepositoryOrigin
 from dagster._utils.schedules import schedule_execution_time_iterator
 
 from learning_assets.automation.jobs import CYCLE
-from learning_assets.automation.schedules import UNDER_WAY, schedules
+from learning_assets.automation.schedules import UNDER_WAY, local_dates, schedules
 from learning_assets.clock import days_between
 from learning_assets.opening import open_identity
+from learning_assets.platforms.sandbox import SandboxSource
+from learning_assets.platforms.source import ACCOUNTS
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets_tests.world import World
@@ -318,3 +321,26 @@ def test_an_archive_is_learned_week_by_week(weekly: World) -> None:
 def test_an_archive_is_fetched_by_its_newest_week_only(weekly: World) -> None:
     assert days(tick(weekly, "actuals_hourly", datetime(2026, 2, 26, 7, 5, tzinfo=UTC))) == [date(2026, 2, 22)]
     assert days(tick(weekly, "actuals_hourly", datetime(2026, 3, 9, 7, 5, tzinfo=UTC))) == [YESTERDAY]
+
+
+def test_the_hours_of_every_accounts_own_days_are_fetched(world: World) -> None:
+    """A platform tells a day from its first hour, which comes in Tonga before it comes in Greenwich, and in Los Angeles after."""
+    zones = ("Pacific/Tongatapu", "America/Los_Angeles")
+    rows = [
+        {"account_id": zone, "owner": zone, "name": None, "currency": "USD", "timezone": zone, "consents": None}
+        for zone in zones
+    ]
+    world.store.register(pl.DataFrame(rows, schema=ACCOUNTS))
+    at = datetime(2026, 3, 2, 11, 5, tzinfo=UTC)
+    assert local_dates(world.store, at) == {date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)}
+    assert local_dates(world.store, datetime(2026, 3, 2, 6, 5, tzinfo=UTC)) == {
+        date(2026, 2, 28),
+        date(2026, 3, 1),
+        date(2026, 3, 2),
+    }
+
+    class OnlyNow(SandboxSource):
+        looks_back = False
+
+    live = replace(World.of(world.settings, OnlyNow.of(world.store.identity.market)), instance=world.instance)
+    assert days(tick(live, "actuals_hourly", at)) == [date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)]

@@ -125,7 +125,13 @@ def test_another_version(control: Control):
     )
 
 
+def test_when_the_token_expires_is_told_to_the_app(control: Control):
+    finding = next(f for f in look(control, app_secret="secret") if f.what == "expiry")
+    assert finding == Finding(True, "expiry", "The token does not expire.")
+
+
 def test_an_expiry_that_the_platform_does_not_tell(control: Control):
+    control.fault("permission", after=1, times=1)
     finding = next(f for f in look(control, app_secret="secret") if f.what == "expiry")
     assert finding.ok is None
     assert finding.says.startswith("When the token expires cannot be said: ")

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from learning_assets.platforms.meta import errors, facts, reports
+from learning_assets.clock import days_between
+from learning_assets.platforms.meta import conversions, errors, facts, reports
 from learning_assets.platforms.meta.aside import Piece
 from learning_assets.platforms.meta.transport import Graph, Scope, stopwatch
 from learning_assets.platforms.source import ACTUALS, HOURLY, MANIFEST
@@ -64,7 +65,7 @@ class Work:
     @property
     def wanted(self) -> tuple[str, ...]:
         """Action types that count as a conversion."""
-        return facts.preference(self.graph.settings.conversions, self.account.account_id)
+        return conversions.preference(self.graph.settings.conversions, self.account.account_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class _Answer:
 def daily(work: Work, first: date, last: date) -> Piece:
     """Daily facts of the account on `first` to `last` (at most a report's days), with schema ACTUALS, and their manifest."""
     seconds = stopwatch()
-    days = facts.days_between(first, last)
+    days = days_between(first, last)
     until = min(last, work.today)
     wrong: dict[date, str] = {}
     answer = _Answer(facts.DAILY.to_frame(), facts.Account(_NO_DAYS))

@@ -3,11 +3,11 @@
 What belongs here: reading accounts, and the checks of `learning-assets connect`. What does not: printing them, and fetching facts.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from learning_assets.finding import Finding
 from learning_assets.platforms.meta import errors
 from learning_assets.platforms.meta.accounts import AdAccount
 from learning_assets.platforms.meta.transport import Fetch, Graph, Params, Scope
@@ -16,17 +16,6 @@ from learning_assets.settings import Meta
 
 ACCOUNT_FIELDS = "account_id,name,currency,timezone_name"
 _SOON = timedelta(days=7)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check. `ok`: whether it holds, None where it cannot be said; `what` was looked at, what it `says`, and the `remedy` where a person
-    should do something."""
-
-    ok: bool | None
-    what: str
-    says: str
-    remedy: str | None = None
 
 
 def describe(graph: Graph, account: str, scope: Scope) -> AdAccount:

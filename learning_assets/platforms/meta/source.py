@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
+from learning_assets.clock import days_between
+from learning_assets.platforms.meta import conversions
 from learning_assets.platforms.meta.aside import Aside, Piece
 from learning_assets.platforms.source import (
     ACCOUNTS,
@@ -226,8 +228,6 @@ class MetaSource:
         return asked
 
     def _key(self, fact: str, account: "AdAccount", first: date, last: date) -> str:
-        from learning_assets.platforms.meta import facts
-
         return self._aside.key(
             fact=fact,
             server=self.settings.graph_url,
@@ -235,7 +235,7 @@ class MetaSource:
             account=account.account_id,
             currency=account.currency,
             timezone=account.timezone,
-            conversions=facts.preference(self.settings.conversions, account.account_id),
+            conversions=conversions.preference(self.settings.conversions, account.account_id),
             tolerance=self.tolerance,
             first=first,
             last=last,
@@ -281,7 +281,7 @@ class MetaSource:
         _raise_for_all(failures, len(found) + len(unread))
         pieces = [piece for part in parts.values() for piece in part.pieces]
         for name, failure in unread.items():
-            days = [day for first, last in ranges(None, now) for day in _days(first, last)]
+            days = [day for first, last in ranges(None, now) for day in days_between(first, last)]
             told = accounts.plain(name, fact, days, failure.status, failure.reason, now, failure.scope)
             pieces.append(Piece(schema.to_frame(), told))
         keys = [self._key(fact, a, *span) for a in found for span in ranges(a, now)]
@@ -318,7 +318,7 @@ class MetaSource:
             except errors.GraphError as error:
                 part.failure = _failure(account.account_id, error)
                 told = accounts.plain(
-                    account.account_id, fact, _days(first, last), part.failure.status, part.failure.reason, now, scope
+                    account.account_id, fact, days_between(first, last), part.failure.status, part.failure.reason, now, scope
                 )
                 part.pieces.append(Piece(schema.to_frame(), told))
             allowance = scope.allowance
@@ -419,10 +419,6 @@ def account_ids(chosen: str) -> list[str]:
             f"LEARNING_META_ACCOUNTS: {said}. Ids are digits, with or without act_, such as act_1234567890; or set it to all."
         )
     return list(dict.fromkeys(names))
-
-
-def _days(first: date, last: date) -> list[date]:
-    return pl.date_range(first, last, eager=True).to_list() if first <= last else []
 
 
 def _ranges(first: date, last: date, days: int) -> list[tuple[date, date]]:

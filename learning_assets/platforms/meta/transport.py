@@ -27,7 +27,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from learning_assets.platforms.meta import errors, limits
 from learning_assets.platforms.source import SourceError
-from learning_assets.settings import Meta
+from learning_assets.settings import LOOPBACK, Meta
 
 LEAST_ROWS = 25
 """Rows a page below which a smaller page is not tried."""
@@ -40,7 +40,6 @@ MOST_REFUSALS = 50
 LONGEST_BACKOFF = 60.0
 BATCH = 50
 """Calls that the platform takes in one batch."""
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 Params = dict[str, Any]
 

@@ -35,6 +35,9 @@ MOST_ROWS = 60_000
 """Rows of insights that are kept as text."""
 HIGHEST_DAILY_USD = 1_000_000
 
+APP_ID = "1500000000000001"
+"""The app that the token is of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -288,6 +291,8 @@ class Graph:
             return _reply(self._several(request, hit))
         if target.node == "me":
             return self._me(request, target, hit)
+        if target.node == "app":
+            return _reply({"id": APP_ID, "name": "Learning assets (simulated)"})
         if target.node == "debug_token":
             return _reply(self._debug_token(request))
         if request.method == "POST":
