@@ -14,8 +14,8 @@ run: .venv/installed-run  ## learn, then serve the Dagster UI on loopback
 demo: .venv/installed-run  ## the same without serving
 	@$(PYTHON) -m learning_assets.cli demo
 
-test: .venv/installed-dev
-	@$(PYTHON) -m pytest
+test: .venv/installed-dev  ## all tests, on every core
+	@$(PYTHON) -m pytest --numprocesses auto --dist worksteal
 
 check: .venv/installed-dev  ## what CI runs before the tests
 	@$(PYTHON) -m ruff format --check .

@@ -4,9 +4,22 @@ import argparse
 import subprocess
 import sys
 
-ALL = ("pattern_truth", "flat_growth", "cycle_cost", "fetch_faults", "fetch_speed", "fetch_kills")
-ON_AN_ARCHIVE = ("headline_pairs",)
-TRAIN_UNTIL = "201430"
+ALL = (
+    "pattern_truth",
+    "formula_truth",
+    "hook_agreement",
+    "media_truth",
+    "memory_search",
+    "flat_growth",
+    "cycle_cost",
+    "incremental_day",
+    "fetch_faults",
+    "fetch_speed",
+    "fetch_kills",
+)
+ON_AN_ARCHIVE = {"headline_pairs": "--train-until", "upworthy_patterns": "--split-week"}
+"""Benchmarks that need an archive, and how each is told which week is the last that is learned."""
+LAST_WEEK = "201430"
 
 
 def main() -> int:
@@ -19,7 +32,7 @@ def main() -> int:
     common = ["--seed", asked.seed, *(["--short"] if asked.short else [])]
     runs = dict.fromkeys(ALL, common)
     if asked.archive:
-        runs |= {name: [*common, "--archive", asked.archive, "--train-until", TRAIN_UNTIL] for name in ON_AN_ARCHIVE}
+        runs |= {name: [*common, "--archive", asked.archive, until, LAST_WEEK] for name, until in ON_AN_ARCHIVE.items()}
     failed = 0
     for name, arguments in runs.items():
         done = subprocess.run(

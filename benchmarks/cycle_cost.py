@@ -53,8 +53,8 @@ def prepare(home: Path, days: int, warm_up: int) -> None:
         print(f"written up to {end}", file=sys.stderr)
 
 
-def measure(warm_up: int) -> dict[str, float]:
-    """Run the cycles of the last days in this process and time the last."""
+def measure(warm_up: int) -> dict[str, Any]:
+    """Run the cycles of the last days in this process and time the last, and each of its assets and checks (`steps`)."""
     import dagster as dg
     import polars as pl
 
@@ -97,39 +97,47 @@ def measure(warm_up: int) -> dict[str, float]:
     ).collect()
     scan = time.perf_counter() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"cycle_s": seconds, "overhead_s": seconds - sum(steps.values()), "scan_s": scan, "peak_mb": peak}
+    return {"cycle_s": seconds, "overhead_s": seconds - sum(steps.values()), "scan_s": scan, "peak_mb": peak, "steps": steps}
 
 
-def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 7) -> dict[str, float]:
-    """The benchmark in processes of its own below temporary folders; `warm_up` cycles come before the one that is measured."""
-    found: dict[int, dict[str, float]] = {}
-    for length in (longer, days):
-        folder = Path(tempfile.mkdtemp(prefix="cycle-cost-"))
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LEARNING_")} | {
-            "LEARNING_HOME": str(folder),
-            "LEARNING_NOW": f"{LAST + timedelta(days=1)}T03:00:00+00:00",
-            "LEARNING_SANDBOX_SEED": str(seed),
-            "LEARNING_SANDBOX_ACCOUNTS": str(max(5, ads // ADS_PER_ACCOUNT)),
-            "LEARNING_SANDBOX_ADS": str(min(ads, ADS_PER_ACCOUNT)),
-            "LEARNING_SANDBOX_HISTORY_DAYS": str(longer + 5),
-            "LEARNING_START_DAYS": "500",
-        }
-        try:
-            for step in (["--prepare", str(length)], ["--measure"]):
-                command = [sys.executable, "-m", "benchmarks.cycle_cost", "--warm-up", str(warm_up), *step]
-                done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
-            found[length] = json.loads(done.stdout.splitlines()[-1])
-            print(f"{length} days: {found[length]}", file=sys.stderr)
-        finally:
-            remove(folder)
-    short = found[days]
+def measured(ads: int, days: int, seed: int, history: int, warm_up: int) -> dict[str, Any]:
+    """What `measure` finds in a process of its own, with `days` days in a store below a temporary folder; `history` days are simulated."""
+    folder = Path(tempfile.mkdtemp(prefix="cycle-cost-"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LEARNING_")} | {
+        "LEARNING_HOME": str(folder),
+        "LEARNING_NOW": f"{LAST + timedelta(days=1)}T03:00:00+00:00",
+        "LEARNING_SANDBOX_SEED": str(seed),
+        "LEARNING_SANDBOX_ACCOUNTS": str(max(5, ads // ADS_PER_ACCOUNT)),
+        "LEARNING_SANDBOX_ADS": str(min(ads, ADS_PER_ACCOUNT)),
+        "LEARNING_SANDBOX_HISTORY_DAYS": str(history + 5),
+        "LEARNING_START_DAYS": "500",
+    }
+    try:
+        for step in (["--prepare", str(days)], ["--measure"]):
+            command = [sys.executable, "-m", "benchmarks.cycle_cost", "--warm-up", str(warm_up), *step]
+            done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+    finally:
+        remove(folder)
+    print(f"{days} days: {found}", file=sys.stderr)
+    return found
+
+
+def figures(short: dict[str, Any], long: dict[str, Any]) -> dict[str, float]:
+    """The figures of the module's docstring, from what was `measured` with a short history and with a long one."""
     return {
         "cycle_s": short["cycle_s"],
         "dagster_overhead_s": short["overhead_s"],
         "ratio_to_scan": short["cycle_s"] / short["scan_s"],
-        "history_ratio": found[longer]["cycle_s"] / short["cycle_s"],
-        "peak_mb": max(one["peak_mb"] for one in found.values()),
+        "history_ratio": long["cycle_s"] / short["cycle_s"],
+        "peak_mb": max(short["peak_mb"], long["peak_mb"]),
     }
+
+
+def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 7) -> dict[str, float]:
+    """The benchmark; `warm_up` cycles come before the one that is measured."""
+    long, short = (measured(ads, length, seed, longer, warm_up) for length in (longer, days))
+    return figures(short, long)
 
 
 def run_short(seed: int) -> dict[str, float]:

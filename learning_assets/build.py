@@ -8,8 +8,11 @@ from learning_assets.assets import GROUPS, LAKE
 from learning_assets.assets.accuracy import prediction_accuracy
 from learning_assets.assets.actuals import actuals, ad_catalog
 from learning_assets.assets.creative import creative_dna
+from learning_assets.assets.formulas import winning_formulas
+from learning_assets.assets.graph import knowledge_graph
 from learning_assets.assets.growth import learning_cycles, snapshots
 from learning_assets.assets.knowledge import patterns
+from learning_assets.assets.memory import winner_memory
 from learning_assets.assets.models import predictions, retrained_model
 from learning_assets.automation.alerts import Notifier, notifier
 from learning_assets.automation.jobs import actuals_refresh, learning_cycle, replay_range, retrain_check
@@ -28,6 +31,9 @@ ASSETS = [
     creative_dna,
     prediction_accuracy,
     patterns,
+    knowledge_graph,
+    winning_formulas,
+    winner_memory,
     retrained_model,
     predictions,
     snapshots,

@@ -69,6 +69,7 @@ def _store(settings: Settings) -> Iterator[Finding]:
     from learning_assets.build import open_store
     from learning_assets.opening import open_identity, open_source
     from learning_assets.platforms.source import SourceError
+    from learning_assets.store.store import TEXT_TO_CLAUDE
     from learning_assets.store.walls import PIPELINE
 
     try:
@@ -81,6 +82,9 @@ def _store(settings: Settings) -> Iterator[Finding]:
         )
         store = open_store(settings)
         yield Finding(True, "accounts", f"{store.accounts(PIPELINE).height} known, {len(store.pools())} pools of learning")
+        search = store.memory.how()
+        yield Finding(True, "search for winners", search.says, search.remedy)
+        yield _claude(settings, len(store.consenting(TEXT_TO_CLAUDE)))
         done, missing = last_learned(store), days_to_learn(store, source, today)
         if done is None:
             yield Finding(True, "learned", "nothing yet", "learning-assets replay")
@@ -93,3 +97,16 @@ def _store(settings: Settings) -> Iterator[Finding]:
             yield Finding(True, "learned", f"up to {done}", remedy)
     except (*FAILURES, SourceError) as error:
         yield Finding(False, "store", str(error), "See what is found.")
+
+
+def _claude(settings: Settings, allowed: int) -> Finding:
+    """Whether hook types are asked of Claude; no request is made."""
+    from importlib.util import find_spec
+
+    missing = [
+        *(["set LEARNING_LLM_API_KEY"] if settings.llm_key is None else []),
+        *(["install learning_assets[llm]"] if find_spec("anthropic") is None else []),
+        *([] if allowed else ["learning-assets consent ACCOUNT --purpose text-to-claude --give --by NAME"]),
+    ]
+    says = f"{settings.llm.model}, allowed by {allowed} accounts" if not missing else "not asked: hook types are said by rules"
+    return Finding(True, "Claude", says, "; ".join(missing))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SourceKind = Literal["sandbox", "archive", "ads"]
@@ -42,6 +42,15 @@ def _pairs(setting: str, value: object) -> object:
     return pairs
 
 
+def _no_plain_http(address: str, sent: str) -> None:
+    """Refuse plain http to another machine."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(address)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ValueError(f"plain http to {parts.hostname} would send {sent} unencrypted; use https")
+
+
 class _Group(BaseModel):
     """A group of settings; unknown names are refused so that a typo does not pass silently."""
 
@@ -61,6 +70,10 @@ class Archive(_Group):
         default="iso_week", description="`iso_week`: YYYYWW, dated on its Sunday; `date`: ISO 8601 days"
     )
     account: str = Field(default="archive", description="Account id that the archive's arms get")
+    controlled_delivery: bool = Field(
+        default=True,
+        description="Whether the site that ran the experiments drew who saw which arm; false where an ad platform delivered them",
+    )
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -124,7 +137,6 @@ class Meta(_Group):
     aside_hours: Positive = Field(
         default=3, description="Hours in which what a killed run had fetched is used again instead of being fetched anew"
     )
-    max_media_mb: Positive = Field(default=200, description="Size of a media file, megabytes, above which it is not fetched")
 
     @field_validator("conversions", mode="before")
     @classmethod
@@ -137,7 +149,6 @@ class Meta(_Group):
         from urllib.parse import urlsplit
 
         parts = urlsplit(value)
-        local = parts.hostname in LOOPBACK
         if (
             parts.scheme not in ("http", "https")
             or not parts.hostname
@@ -146,8 +157,7 @@ class Meta(_Group):
             or parts.username
         ):
             raise ValueError("must be an address without a path, such as https://graph.facebook.com")
-        if parts.scheme == "http" and not local:
-            raise ValueError(f"plain http to {parts.hostname} would send the token unencrypted; use https")
+        _no_plain_http(value, "the token")
         return value.rstrip("/")
 
 
@@ -182,6 +192,69 @@ class Hooks(_Group):
     min_confidence: Probability = Field(default=0.5, description="A hook type is said at or above this confidence, 0 to 1")
 
 
+class Media(_Group):
+    """What can be seen and heard in the files of creatives (needs the extra `media`)."""
+
+    max_mb: Positive = Field(default=200, description="Size of a file, megabytes, above which it is not read")
+    max_minutes: Positive = Field(default=10, description="Length of a clip, minutes, above which it is not read")
+    max_pixels: Count = Field(default=8_192, description="Pixels a side above which a picture or clip is not read")
+    fetch_seconds: Positive = Field(default=60, description="Seconds in which a file must have come")
+    seconds: Positive = Field(default=120, description="Seconds that decoding and measuring one file may take")
+    memory_mb: Count = Field(default=2_048, description="Address space of a process that decodes, megabytes")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=2, description="Processes that decode at a time")
+    files_per_run: Annotated[int, Field(ge=0)] = Field(
+        default=200, description="Files that one cycle reads, newest creatives first; the others wait for the next; 0 for none"
+    )
+    simulated_files_per_run: Annotated[int, Field(ge=0)] = Field(
+        default=6, description="The same for the simulated platform, which has to make its files first"
+    )
+    attempts: Count = Field(default=3, description="Days on which a file is tried that could not be fetched, or passed a limit")
+
+
+class Llm(_Group):
+    """Hook types said by Claude, of accounts that allowed it (needs the extra `llm` and a key)."""
+
+    api_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the Messages API; without one ANTHROPIC_API_KEY is taken, and nothing is asked without either",
+    )
+    base_url: str = Field(
+        default="https://api.anthropic.com", description="Address of the Messages API, or of a proxy before it"
+    )
+    model: str = Field(default="claude-haiku-5-5", description="Model that is asked")
+    input_usd: Positive = Field(default=0.10, description="Price of the model's input, US dollars per million tokens")
+    output_usd: Positive = Field(default=0.50, description="Price of its output, US dollars per million tokens")
+    max_usd_per_day: Annotated[float, Field(ge=0)] = Field(
+        default=1.0, description="US dollars of one day (UTC) over all accounts, above which nothing is asked"
+    )
+    max_usd_per_run: Annotated[float, Field(ge=0)] = Field(default=0.25, description="The same for one run")
+    max_ads_per_request: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=20, description="Ads whose texts go into one request"
+    )
+    max_text_chars: Count = Field(default=2_000, description="Characters of an ad's text that are sent, its first ones")
+    max_output_tokens: Count = Field(
+        default=8_192, description="Tokens of one answer, at most; budgets reckon with all of them"
+    )
+    timeout_seconds: Positive = Field(default=60, description="Seconds in which a whole answer must have come")
+    attempts: Count = Field(default=3, description="Attempts at one request, the first included")
+    wait_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=20,
+        description="Longest pause between attempts; a service that asks for a longer one is not asked again in the run",
+    )
+    run_seconds: Positive = Field(default=300, description="Seconds of one run that are spent on asking")
+
+    @field_validator("base_url")
+    @classmethod
+    def _safe(cls, value: str) -> str:
+        from urllib.parse import urlsplit
+
+        parts = urlsplit(value)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+            raise ValueError("must be an address, such as https://api.anthropic.com")
+        _no_plain_http(value, "key and ad text")
+        return value.rstrip("/")
+
+
 class Patterns(_Group):
     """Which creative choices lift CTR, CVR and ROAS."""
 
@@ -203,6 +276,102 @@ class Patterns(_Group):
     )
     min_owners: Count = Field(default=5, description="Consenting owners behind anything fitted over several owners")
     confidence_level: Level = Field(default=0.95, description="Level of the intervals")
+    pairs: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("hook_types", "cta", "template", "offer", "audience"),
+        description="Attributes, with commas, of which every two are also looked at together",
+    )
+    min_creatives: Count = Field(
+        default=50, description="Creatives of a family of accounts from which it has bins of its own for lengths and durations"
+    )
+    bins_days: Count = Field(default=28, description="Days that bins are kept for at least")
+
+    @field_validator("pairs", mode="before")
+    @classmethod
+    def _read_pairs(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+
+class Graph(_Group):
+    """The knowledge graph."""
+
+    half_life_days: Positive = Field(
+        default=28, description="Days without confirmation after which half of what was known about a direction is left"
+    )
+    insight_patterns: Count = Field(default=3, description="Patterns that an insight rests on, at most")
+    pictured_nodes: Annotated[int, Field(ge=2)] = Field(default=14, description="Nodes in the picture of the graph, at most")
+
+
+class Memory(_Group):
+    """The memory of proven winners, and the search in it."""
+
+    enter_ctr: Positive = Field(
+        default=0.03, description="A creative enters when the lower end of the interval of its CTR reaches this fraction"
+    )
+    leave_ctr: Positive = Field(default=0.025, description="A member by its CTR leaves when that lower end falls below this")
+    enter_cvr: Positive = Field(default=0.05, description="The same of its CVR, conversions per link click")
+    leave_cvr: Positive = Field(default=0.04, description="The same of its CVR")
+    enter_roas: Positive = Field(default=3.0, description="The same of its ROAS, revenue per spend")
+    leave_roas: Positive = Field(default=2.5, description="The same of its ROAS")
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals, between their two ends")
+    first_look_impressions: Count = Field(
+        default=500, description="Impressions of a creative at its first look; the next one is when they have doubled"
+    )
+    min_conversions: Count = Field(default=30, description="Conversions of a creative from which on CVR and ROAS are known")
+    day_noise: Probability = Field(
+        default=0.10, description="Standard deviation of a day's log rate that is assumed before an account's days tell"
+    )
+    day_noise_days: Positive = Field(default=6.0, description="Days of one creative that this assumption counts as")
+    max_prior_events: Positive = Field(
+        default=400.0, description="Clicks (or conversions) that the account's other creatives count as, at most"
+    )
+    recent_days: Count = Field(
+        default=28,
+        description="Newest days that are added up anew on every day, since the platform restates them; day noise is learned from them",
+    )
+    mature_days: Annotated[int, Field(ge=0)] = Field(
+        default=7, description="Age in days above which a day's conversions count for CVR and ROAS"
+    )
+    min_similarity: Annotated[float, Field(ge=-1, le=1)] = Field(
+        default=0.5, description="Cosine similarity from which on a winner resembles an idea"
+    )
+    results: Count = Field(default=10, description="Winners that a search shows, at most")
+    hnsw_ef_search: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=200, description="Candidates that the vector index keeps during a search; more find more and take longer"
+    )
+    hnsw_max_scan: Count = Field(
+        default=100_000, description="Entries that the vector index visits at most while it looks for those of one owner"
+    )
+
+
+class Formula(_Group):
+    """Winners against losers, the score of a new creative, and what to change in it."""
+
+    window_days: Count = Field(
+        default=90, description="Days of facts that winners are told from; whole weeks, the current one too"
+    )
+    archive_window_days: Count = Field(default=728, description="The same for an archive, which is read as history")
+    mature_days: Annotated[int, Field(ge=0)] = Field(
+        default=7, description="Age in days above which a week's conversions count for ROAS"
+    )
+    min_roas: Positive = Field(default=3.0, description="A winner has at least this revenue per spend")
+    min_impressions: Count = Field(default=1_000, description="Impressions in the window below which an ad is not judged")
+    bound_level: Level = Field(default=0.95, description="One-sided level of the bounds by which winners and losers are told")
+    min_winners: Count = Field(default=10, description="Winners, and losers, below which there is no formula")
+    min_ads: Annotated[int, Field(ge=2)] = Field(
+        default=3, description="Ads that have an attribute value, below which nothing is said of it"
+    )
+    prior_ads: Positive = Field(
+        default=5.0, description="Weight of the prior (all ads of the scope) in the log-odds, ads on each side"
+    )
+    q_level: Probability = Field(
+        default=0.10, description="Largest q-value (Benjamini-Hochberg) on which a suggestion may rest"
+    )
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals")
+    min_scored: Count = Field(
+        default=30, description="Earlier ads that a score is learned from, and later ads that it is checked on, at least"
+    )
+    blocks: Count = Field(default=3, description="Blocks of later ads, each scored by what was known before it")
+    suggestions: Count = Field(default=5, description="Suggestions for a creative, at most")
 
 
 class Models(_Group):
@@ -314,6 +483,12 @@ class Settings(BaseSettings):
     )
     start_days: Count = Field(default=400, description="Days before the store's creation that partitions begin")
 
+    anthropic_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("anthropic_api_key"),
+        description="ANTHROPIC_API_KEY, which other programs use too; `llm.api_key` goes before it",
+    )
+
     archive: Archive = Archive()
     sandbox: Sandbox = Sandbox()
     meta: Meta = Meta()
@@ -321,7 +496,12 @@ class Settings(BaseSettings):
     warehouse: Warehouse = Warehouse()
     lake: Lake = Lake()
     hooks: Hooks = Hooks()
+    media: Media = Media()
+    llm: Llm = Llm()
     patterns: Patterns = Patterns()
+    graph: Graph = Graph()
+    formula: Formula = Formula()
+    memory: Memory = Memory()
     models: Models = Models()
     accuracy: Accuracy = Accuracy()
     growth: Growth = Growth()
@@ -348,6 +528,11 @@ class Settings(BaseSettings):
     def source_kind(self) -> SourceKind:
         """The kind of source a store belongs to."""
         return self.source if self.source in ("sandbox", "archive") else "ads"
+
+    @property
+    def llm_key(self) -> SecretStr | None:
+        """The key that Claude is asked with, or None where nothing is asked."""
+        return self.llm.api_key or self.anthropic_api_key
 
     @property
     def clock(self) -> datetime | None:

@@ -33,6 +33,8 @@ from learning_assets.store import address as addresses  # noqa: E402
 from learning_assets.store import migrations  # noqa: E402
 from learning_assets.store.address import Address  # noqa: E402
 from learning_assets.store.store import Store  # noqa: E402
+from learning_assets_tests.platforms import messages_api  # noqa: E402
+from learning_assets_tests.platforms.messages_api import MessagesApi  # noqa: E402
 from learning_assets_tests.world import Learned, MakeWorld, World  # noqa: E402
 
 
@@ -105,8 +107,10 @@ LEARNED = {
     "sandbox": {"accounts": 6, "ads": 12, "impressions": 5_000},
     "patterns": {"min_accounts": 5, "q_active": 0.4, "q_deprecated": 0.6},
     "models": {"max_age_days": 4, "trees": 60},
+    "formula": {"min_winners": 5, "min_scored": 20, "confidence_level": 0.8},
 }
-"""Settings of the world that has learned: six owners, bounds so loose that patterns come and go within days, a model that is contested twice."""
+"""Settings of the world that has learned: six owners, bounds so loose that patterns come and go within days, a model that is contested twice,
+a score from few ads."""
 
 FACTS_FROM, LEARNED_FROM, LEARNED_UNTIL = date(2026, 1, 20), date(2026, 2, 22), date(2026, 3, 1)
 
@@ -154,6 +158,19 @@ def learned_copy(server: Address, _learned_once: tuple[str, Path], tmp_path: Pat
     """The world of `learned` for one test, which may change it (about 0.3 s)."""
     with _learned_copy(server, _learned_once, tmp_path / "home") as world:
         yield world
+
+
+@pytest.fixture(scope="session")
+def _messages_server() -> Iterator[MessagesApi]:
+    with messages_api.serve() as api:
+        yield api
+
+
+@pytest.fixture
+def api(_messages_server: MessagesApi) -> MessagesApi:
+    """The Messages API on loopback, without faults and without memory of earlier tests."""
+    _messages_server.forget()
+    return _messages_server
 
 
 @pytest.fixture(scope="session")

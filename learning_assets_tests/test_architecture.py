@@ -31,6 +31,7 @@ RUN_AS_PROGRAMS = {
     "pyarrow": "what ADBC and polars hand each other",
     "vl-convert-python": "altair draws its pictures with it",
     "import-linter": "`make check`, in a process of its own",
+    "pytest-xdist": "`make test` runs on every core with it",
     "pyright": "`make check`",
     "pytest-timeout": "pytest loads it",
     "ruff": "`make check`",
@@ -43,8 +44,9 @@ def project() -> dict[str, Any]:
 
 
 def requirements(*, dev: bool) -> dict[str, Requirement]:
-    """The declared dependencies by canonical name; those of the package, or with `dev` those of its tests too."""
-    declared = project()["dependencies"] + (project()["optional-dependencies"]["dev"] if dev else [])
+    """The declared dependencies by canonical name; those of the package and its extras, or with `dev` those of its tests too."""
+    extras = {name: wanted for name, wanted in project()["optional-dependencies"].items() if dev or name != "dev"}
+    declared = project()["dependencies"] + [one for wanted in extras.values() for one in wanted]
     return {canonicalize_name(one.name): one for one in map(Requirement, declared)}
 
 
@@ -232,6 +234,11 @@ def test_what_is_installed_is_what_is_pinned() -> None:
         if name in requirements(dev=True) and importlib.metadata.version(name) != version
     }
     assert differing == {}
+
+
+def test_what_an_extra_brings_is_there_for_the_tests() -> None:
+    extras = project()["optional-dependencies"]
+    assert [one for name, wanted in extras.items() for one in wanted if name != "dev" and one not in extras["dev"]] == []
 
 
 def test_dependencies_are_those_that_are_used() -> None:

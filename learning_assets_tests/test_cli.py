@@ -12,8 +12,10 @@ from typer.testing import CliRunner, Result
 
 from learning_assets import cli
 from learning_assets.build import open_store
+from learning_assets.platforms.source import ACCOUNTS
 from learning_assets.settings import Settings
 from learning_assets.store.address import Address
+from learning_assets.store.store import TEXT_TO_CLAUDE
 from learning_assets.store.walls import PIPELINE
 
 PROJECT = Path(__file__).parents[1]
@@ -59,7 +61,20 @@ def run(database: Address, dagster_database: str, tmp_path: Path, monkeypatch: p
 def test_help_names_every_command(run: Run) -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for name in ("replay", "migrate", "accounts", "connect", "sandbox", "import", "demo", "dev", "doctor"):
+    for name in (
+        "replay",
+        "migrate",
+        "accounts",
+        "connect",
+        "consent",
+        "why",
+        "graph",
+        "sandbox",
+        "import",
+        "demo",
+        "dev",
+        "doctor",
+    ):
         assert re.search(rf"\b{name}\b +\S", result.output), name
     for name in ("replay", "dev"):
         assert "--" in run(name, "--help").output
@@ -115,6 +130,33 @@ def test_a_range_that_cannot_be_learned_is_refused_in_one_sentence(run: Run) -> 
     assert "The newest day that can be learned is 2026-03-01." in " ".join(result.output.split())
     assert "Traceback" not in result.output
     assert run("replay", "--from", "2.3.2026").exit_code == 2
+
+
+def test_a_consent_is_given_shown_and_withdrawn(run: Run) -> None:
+    store = open_store(Settings())
+    row = {"account_id": "a1", "owner": "ann", "name": "A", "currency": "EUR", "timezone": "UTC", "consents": None}
+    store.register(pl.DataFrame([row], schema=ACCOUNTS))
+    consent = ("consent", "a1", "--purpose", "text-to-claude", "--by", "Ann Other")
+
+    def column() -> str:
+        lines = [
+            re.split("[│┃]", line) for line in run("accounts").output.splitlines() if "a1" in line or "text to Claude" in line
+        ]
+        heads, (row,) = [cell.strip() for cell in lines[0]], lines[1:]
+        return row[heads.index("text to Claude")].strip()
+
+    assert column() == "no"
+    assert "given, recorded as decided by Ann Other" in run(*consent, "--give").output
+    assert (store.consenting(TEXT_TO_CLAUDE), column()) == (["a1"], "yes")
+    assert "given already" in run(*consent, "--give").output
+    assert "allowed by 1 accounts" in " ".join(run("doctor", LEARNING_LLM_API_KEY="sk-secret").output.replace("│", " ").split())
+    assert "sk-secret" not in run("doctor", LEARNING_LLM_API_KEY="sk-secret").output
+    assert "not given, recorded" in run(*consent, "--withdraw").output
+    assert (store.consenting(TEXT_TO_CLAUDE), column()) == ([], "no")
+    assert run(*consent).exit_code == 2
+    assert run("consent", "a1", "--purpose", "anything", "--give", "--by", "Ann").exit_code == 2
+    wrong = run("consent", "a2", "--purpose", "text-to-claude", "--give", "--by", "Ann")
+    assert (wrong.exit_code, "There is no account a2; there are a1." in wrong.output) == (1, True)
 
 
 def test_migrate_names_the_database_and_its_revision(run: Run, server: Address) -> None:

@@ -5,6 +5,8 @@ This page is the registry of their groups and of the columns of what they keep i
 
 import polars as pl
 
+from learning_assets.learning.lift import TIMES
+from learning_assets.learning.memory import SUMS
 from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY
 from learning_assets.store.sums import ACCOUNT_DAYS, WEEKLY_SUMS
 
@@ -14,6 +16,9 @@ GROUPS = {
     "prediction_accuracy": "actuals",
     "creative_dna": "creative",
     "patterns": "knowledge",
+    "knowledge_graph": "knowledge",
+    "winning_formulas": "creative",
+    "winner_memory": "creative",
     "retrained_model": "models",
     "predictions": "models",
     "snapshots": "growth",
@@ -48,6 +53,8 @@ LAKE = {
     "actuals_hourly": HOURLY,
     "weekly_sums": WEEKLY_SUMS,
     "account_days": ACCOUNT_DAYS,
+    "times": TIMES,
+    "creative_totals": SUMS,
     "predictions": PREDICTIONS,
 }
 """Columns of everything that is kept in the lake, by asset."""

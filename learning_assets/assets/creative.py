@@ -5,11 +5,14 @@ from datetime import timedelta
 import dagster as dg
 import polars as pl
 
+from learning_assets.assets.asking import ask_hooks
 from learning_assets.assets.day import Day, day_of
+from learning_assets.assets.media import read_media
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.learning import dna, embedding
+from learning_assets.learning import dna, embedding, footage
 from learning_assets.partitions import DAILY
+from learning_assets.platforms import claude
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
@@ -18,10 +21,15 @@ from learning_assets.store.walls import PIPELINE
 
 _KEY = ["account_id", "creative_id"]
 
-VERSION = f"{dna.VERSION}+{embedding.VERSION}"
+VERSION = f"{dna.VERSION}+{embedding.VERSION}+claude-{claude.PROMPT}"
 
 
-@dg.asset(partitions_def=DAILY, deps=["ad_catalog"], kinds={"polars", "postgres"}, code_version=VERSION)
+@dg.asset(
+    partitions_def=DAILY,
+    deps=["ad_catalog"],
+    kinds={"polars", "postgres"},
+    code_version=f"{VERSION}+footage-{footage.VERSION}",
+)
 @bounded_retries
 def creative_dna(
     context: dg.AssetExecutionContext,
@@ -31,7 +39,8 @@ def creative_dna(
 ) -> dg.MaterializeResult[None]:
     """What each creative is made of: hook types, copy, call to action, and the embedding of its text.
 
-    One row per creative, read once; a creative is read again when the rules have changed. What its words do not say is NULL.
+    One row per creative, read once; a creative is read again when the rules have changed. What its words do not say is NULL. Hook types
+    are said by Claude where a key is set and the account allowed it, else by rules. Files are read where there are any, so many a cycle.
     """
     day = day_of(context, source, store.settings)
     listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
@@ -48,7 +57,9 @@ def creative_dna(
     )
     owners = store.accounts(PIPELINE).select("account_id", "owner")
     rows = store.tables.upsert("creative_dna", read.join(owners, on="account_id"))
-    live = listed.select("account_id", "creative_id").join(pl.concat([current, read.select(known.columns)]), on=_KEY)
+    asked = ask_hooks(store, settings, pl.concat([new, listed]).unique(_KEY, keep="first"))
+    watched = read_media(store, settings, day, listed)
+    live = store.creatives([*_KEY, "hook_types"]).join(listed, on=_KEY, how="semi")
     hooks = live.explode("hook_types").group_by(hook="hook_types").len("creatives").sort("creatives", descending=True)
     numbers = {
         "creatives_read": read.height,
@@ -57,6 +68,8 @@ def creative_dna(
         "share_without_hook_type": hooks.filter(pl.col("hook") == "unknown")["creatives"].sum() / live.height
         if live.height
         else None,
+        **asked.numbers,
+        **watched.numbers,
     }
     schema = {name: kind for name, kind in read.schema.items() if name not in ("text", "embedding")}
     return report(
@@ -64,6 +77,12 @@ def creative_dna(
         schema,
         numbers,
         table=markdown_table(hooks, day.simulated, "Hook types of the live creatives."),
+        tables={
+            "llm_status": markdown_table(
+                asked.table, day.simulated, "What became of the creatives that Claude may be asked about."
+            ),
+            "media_status": markdown_table(watched.table, day.simulated, "What is known of the files of the live creatives."),
+        },
     )
 
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from learning_assets.checks import rules
 from learning_assets.checks.rules import Rule
-from learning_assets.learning import experiments
+from learning_assets.learning import experiments, lift
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import ACTUALS, CATALOG, WHOLE
 from learning_assets.settings import Settings
@@ -38,8 +38,18 @@ LEARNED = {
     ),
     "patterns": (
         "learning_patterns",
-        ("scope", "account_id", "attribute", "value", "metric", "evidence"),
+        lift.KEY,
         {"q_value": (0, 1), "confidence": (0, 1)},
+    ),
+    "winning_formulas": (
+        "winning_formulas",
+        ("scope", "account_id", "niche", "attribute", "value"),
+        {"q_value": (0, 1), "share": (0, 1), "spearman": (-1, 1)},
+    ),
+    "winner_memory": (
+        "winner_looks",
+        ("owner", "fingerprint"),
+        {"ctr": (0, 1), "ctr_low": (0, 1)},
     ),
     "retrained_model": ("champions", ("target", "pool"), {}),
     "snapshots": ("improvement_snapshots", ("account_id",), {"ctr": (0, 1)}),
@@ -118,6 +128,31 @@ def sample_ratio(
 
 
 @dg.asset_check(
+    asset="knowledge_graph",
+    name="sound",
+    description="Of every node and relationship one version is in force, both ends are nodes in force, numbers are finite, confidence is "
+    "0.5 to 1, and what causes something rests on randomized evidence.",
+    blocking=True,
+    partitions_def=DAILY,
+)
+def graph_is_sound(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    day = date.fromisoformat(context.partition_key)
+    graph = store.graph(day, PIPELINE)
+    broken = [rules.unique_key(("node_id",))(graph.nodes, day)]
+    broken += [
+        rule(graph.relationships, day)
+        for rule in (
+            rules.unique_key(("relationship_id",)),
+            rules.ends_are_there(graph.nodes),
+            rules.numbers_are_finite,
+            rules.within({"confidence": (0.5, 1)}),
+            rules.causes_are_random,
+        )
+    ]
+    return _result(next(filter(None, broken), None), graph.relationships.height)
+
+
+@dg.asset_check(
     asset="actuals",
     name="hours_within_the_day",
     description="The hours of an ad add up to no more than its day, and no hour stands twice.",
@@ -173,4 +208,4 @@ def all_checks() -> list[dg.AssetChecksDefinition]:
     """Every check of the code location."""
     facts = [_fact_check(asset, name, says, rule) for asset, named in FACTS.items() for name, (says, rule) in named.items()]
     learned = [_learned_check(asset, *about) for asset, about in LEARNED.items()]
-    return [*facts, hours_within_the_day, accounts_complete, *learned, sample_ratio]
+    return [*facts, hours_within_the_day, accounts_complete, *learned, sample_ratio, graph_is_sound]

@@ -151,6 +151,40 @@ def numbers_are_finite(rows: pl.DataFrame, day: date) -> Broken | None:
     return None
 
 
+def ends_are_there(nodes: pl.DataFrame) -> Rule:
+    """Both ends of every relationship are nodes.
+
+    Parameters
+    ----------
+    nodes : those in force, with `node_id`.
+    """
+
+    def rule(rows: pl.DataFrame, day: date) -> Broken | None:
+        known = nodes["node_id"].implode()
+        wrong = rows.filter(~pl.col("source_id").is_in(known) | ~pl.col("target_id").is_in(known))
+        if wrong.is_empty():
+            return None
+        return Broken(
+            wrong.height,
+            f"{day}: {_first(wrong, ('relationship_id', 'kind'))} ends at a node that is not in force. Learn the day again: "
+            f"learning-assets replay --from {day}",
+        )
+
+    return rule
+
+
+def causes_are_random(rows: pl.DataFrame, day: date) -> Broken | None:
+    """What is said to cause something rests on randomized evidence."""
+    wrong = rows.filter((pl.col("kind") == "causes") & (pl.col("evidence") != "randomized"))
+    if wrong.is_empty():
+        return None
+    return Broken(
+        wrong.height,
+        f"{day}: {_first(wrong, ('relationship_id', 'attribute', 'value'))} is said to cause, on {wrong['evidence'][0]} evidence. "
+        f"Learn the day again: learning-assets replay --from {day}",
+    )
+
+
 def within(bounds: Mapping[str, tuple[float, float]]) -> Rule:
     """Columns stay within bounds, both included; NULL is allowed."""
 

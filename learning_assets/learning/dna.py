@@ -8,6 +8,7 @@ What is not known is NULL: a creative without any text has NULL in every text co
 """
 
 import hashlib
+from collections.abc import Sequence
 from html.entities import html5
 
 import polars as pl
@@ -44,6 +45,7 @@ DNA = pl.Schema(
         "hook_sources": pl.List(pl.String),
         **dict.fromkeys(_CONFIDENCES, pl.Float64),
         "hook_words": pl.Int32,
+        "headline_words": pl.Int32,
         "hook_emotion": pl.String,
         "has_question": pl.String,
         "has_number": pl.String,
@@ -64,18 +66,16 @@ DNA = pl.Schema(
         "time_limit": pl.String,
         "template": pl.String,
         # fixed bins
-        "headline_length": pl.String,
-        "copy_length": pl.String,
         "reading_ease_band": pl.String,
         "sentiment_band": pl.String,
         "power_words_band": pl.String,
         "percent_off_band": pl.String,
     }
 )
-"""One row per creative. `hook_confidence_*` 0 to 1; `*_words`, `*_sentences`, `emoji_count` and `power_words` are counts; `reading_ease` is
-Flesch's scale (about 0 hard to 100 easy, unbounded, NULL without Latin words); `sentiment` is (positive - negative) / (positive + negative)
-words, -1 to 1, 0 where no word of either list stands; `percent_off` is the largest discount named, in percent, NULL where none is named;
-flags are `yes` or `no`. Bins: see `_bins`."""
+"""One row per creative. `hook_confidence_*` 0 to 1, by the rules alone, so that a model's features mean the same everywhere; `*_words`,
+`*_sentences`, `emoji_count` and `power_words` are counts; `reading_ease` is Flesch's scale (about 0 hard to 100 easy, unbounded, NULL
+without Latin words); `sentiment` is (positive - negative) / (positive + negative) words, -1 to 1, 0 where no word of either list stands;
+`percent_off` is the largest discount named, in percent, NULL where none is named; flags are `yes` or `no`. Bins: see `_bins`."""
 
 ATTRIBUTES: tuple[str, ...] = (
     "hook_types",
@@ -83,8 +83,6 @@ ATTRIBUTES: tuple[str, ...] = (
     "has_question",
     "has_number",
     "second_person",
-    "headline_length",
-    "copy_length",
     "reading_ease_band",
     "sentiment_band",
     "power_words_band",
@@ -222,6 +220,15 @@ def text_of(headline: pl.Expr, body: pl.Expr, description: pl.Expr) -> pl.Expr:
     return pl.when(parts.str.len_chars() > 0).then(parts)
 
 
+def opening_of(headline: pl.Expr, body: pl.Expr, description: pl.Expr) -> pl.Expr:
+    """What of a creative is read first: the headline, else the body's first sentence, else the description; NULL where all parts are."""
+    return _first(plain(headline), plain(body), plain(description))
+
+
+def _first(headline: pl.Expr, body: pl.Expr, description: pl.Expr) -> pl.Expr:
+    return pl.coalesce(headline, body.str.extract(r"^(.*?[.!?]+[\"')\u201d]*)(?:\s|$)", 1), body, description)
+
+
 def extract(creatives: pl.DataFrame, min_confidence: float = 0.5) -> pl.DataFrame:
     """Text DNA of each creative.
 
@@ -251,9 +258,7 @@ def extract(creatives: pl.DataFrame, min_confidence: float = 0.5) -> pl.DataFram
         template=pl.col("template").str.strip_chars().replace("", None),
     )
     texts = texts.with_columns(
-        opening=pl.coalesce(
-            "headline", pl.col("body").str.extract(r"^(.*?[.!?]+[\"')\u201d]*)(?:\s|$)", 1), "body", "description"
-        ),
+        opening=_first(pl.col("headline"), pl.col("body"), pl.col("description")),
         whole=pl.concat_str("headline", "body", "description", separator=" . ", ignore_nulls=True).replace("", None),
     ).with_columns(hook=hooks.normalised(pl.col("opening")), copy=hooks.normalised(pl.col("whole")))
     measured = pl.concat(
@@ -349,21 +354,22 @@ def _copy(text: pl.Expr, written: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def _bins() -> list[pl.Expr]:
-    """Fixed bins, so that a value means the same on every day and for every account; each includes its lower edge."""
+def bands(column: pl.Expr, edges: Sequence[float], labels: Sequence[str]) -> pl.Expr:
+    """The name of the bin of a number between fixed edges, ascending; a bin includes its lower edge, NULL stays NULL."""
+    band = pl.when(column < edges[0]).then(pl.lit(labels[0]))
+    for edge, name in zip(edges[1:], labels[1:-1], strict=True):
+        band = band.when(column < edge).then(pl.lit(name))
+    return band.when(column >= edges[-1]).then(pl.lit(labels[-1]))
 
-    def bands(column: pl.Expr, edges: list[float], labels: list[str]) -> pl.Expr:
-        band = pl.when(column < edges[0]).then(pl.lit(labels[0]))
-        for edge, name in zip(edges[1:], labels[1:-1], strict=True):
-            band = band.when(column < edge).then(pl.lit(name))
-        return band.when(column >= edges[-1]).then(pl.lit(labels[-1]))
+
+def _bins() -> list[pl.Expr]:
+    """Fixed bins, so that a value means the same on every day and for every account; each includes its lower edge. Lengths are binned by
+    what is usual (`bins`)."""
 
     known = pl.col("copy_words").is_not_null()
     return [
-        pl.when(pl.col("headline").is_not_null())
-        .then(bands(pl.col("hook_words"), [6, 12, 16], ["short", "medium", "long", "very_long"]))
-        .alias("headline_length"),
-        bands(pl.col("copy_words"), [20, 60, 120], ["short", "medium", "long", "very_long"]).alias("copy_length"),
+        # The opening is the headline where there is one.
+        pl.when(pl.col("headline").is_not_null()).then("hook_words").alias("headline_words"),
         bands(pl.col("reading_ease"), [50, 70, 90], ["hard", "plain", "easy", "very_easy"]).alias("reading_ease_band"),
         bands(pl.col("sentiment"), [-0.2, 0.2000001], ["negative", "neutral", "positive"]).alias("sentiment_band"),
         bands(pl.col("power_words"), [1, 3], ["none", "few", "many"]).alias("power_words_band"),

@@ -35,7 +35,7 @@ from learning_assets.learning import dna, embedding
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-VERSION = f"1+dna-{dna.VERSION}+{embedding.VERSION}"
+VERSION = f"2+dna-{dna.VERSION}+{embedding.VERSION}"
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -57,6 +57,7 @@ SMOOTHING = 2.0
 UNEXPLAINED = 0.2
 MIN_TEXTS = 2
 STYLE_WEIGHT = 0.1
+MAX_DEVIATIONS = 3.0
 OTHER_LINES_WEIGHT = 0.5
 
 _HASHES = 2**31 - 1
@@ -355,6 +356,8 @@ def _dense(
     vectors = embedding.embed([text.strip().partition("\n")[0] for text in texts]).astype(np.float64)
     measured = _style(texts) if style is None else style
     standard = np.divide(measured - mean, sd, out=np.zeros_like(measured), where=sd > 0)
+    # What is rarely said lies many deviations from its mean; a single text would weigh as much as hundreds.
+    standard = np.clip(standard, -MAX_DEVIATIONS, MAX_DEVIATIONS)
     return np.nan_to_num(np.hstack([vectors, STYLE_WEIGHT * standard]), nan=0.0)
 
 

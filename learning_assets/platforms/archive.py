@@ -37,6 +37,7 @@ class ArchiveSource:
 
     def __init__(self, settings: Archive) -> None:
         self.settings = settings
+        self.controlled_delivery = settings.controlled_delivery
         self.cadence: Cadence = "week" if settings.time_format == "iso_week" else "day"
 
     @cached_property

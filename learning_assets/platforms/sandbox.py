@@ -94,6 +94,7 @@ class SandboxSource:
     kind: SourceKind = "sandbox"
     cadence: Cadence = "day"
     looks_back = True
+    controlled_delivery = False
 
     def __init__(self, settings: Sandbox, epoch: date) -> None:
         self.settings = settings

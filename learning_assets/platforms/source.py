@@ -184,6 +184,8 @@ class Source(Protocol):
     cadence: Cadence
     looks_back: bool
     """Whether it can say what was known on a past day; others give what they know now, whatever `known_on` is."""
+    controlled_delivery: bool
+    """Whether who saw which arm of an experiment was the experimenter's own draw; an ad platform chooses, even in its own tests."""
 
     def accounts(self) -> pl.DataFrame:
         """Accounts that the source gives, with schema ACCOUNTS."""

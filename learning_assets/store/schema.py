@@ -12,9 +12,15 @@ from sqlalchemy.dialects import postgresql as pg
 
 from learning_assets.learning.accuracy import MEASURES
 from learning_assets.learning.dna import DNA
+from learning_assets.learning.footage import FOOTAGE
+from learning_assets.learning.formula import FORMULA
+from learning_assets.learning.graph import NODES, RELATIONSHIPS
 from learning_assets.learning.growth import GROWTH
 from learning_assets.learning.lag import LAGS
 from learning_assets.learning.lift import FOUND, STATE
+from learning_assets.learning.memory import LOOKS
+from learning_assets.learning.score import KEPT
+from learning_assets.learning.suggestions import BETWEEN
 
 metadata = sa.MetaData(
     naming_convention={
@@ -92,6 +98,16 @@ consents = sa.Table(
 )
 """Append-only; the newest row of an account and purpose is in force."""
 
+account_niches = sa.Table(
+    "account_niches",
+    metadata,
+    sa.Column("account_id", _TEXT, sa.ForeignKey("accounts.account_id"), primary_key=True),
+    sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
+    _column("niche", _TEXT),
+    _column("said_by", _TEXT, required=True),
+)
+"""Append-only; the newest row of an account is in force. NULL takes an earlier one back."""
+
 asset_days = sa.Table(
     "asset_days",
     metadata,
@@ -148,9 +164,43 @@ creative_dna = sa.Table(
     _column("text", _TEXT),
     sa.Column("embedding", sa.LargeBinary),
     *_columns(DNA, without=("account_id", "creative_id")),
+    *_columns(FOOTAGE),
     sa.Index(None, "owner"),
 )
-"""`text`: what models read; `embedding`: 256 float16, little-endian, NULL without text. The others are the columns of `learning.dna.DNA`."""
+"""`text`: what models read; `embedding`: 256 float16, little-endian, NULL without text. The others are the columns of `learning.dna.DNA`
+and `learning.footage.FOOTAGE`."""
+
+attribute_bins = sa.Table(
+    "attribute_bins",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("pool", _TEXT, primary_key=True),
+    sa.Column("attribute", _TEXT, primary_key=True),
+    _column("owner", _TEXT),
+    sa.Column("edges", sa.ARRAY(sa.Double), nullable=False),
+    _column("learned_on", _DAY, required=True),
+)
+"""Where the bins of a number begin for the accounts of a pool: the columns of `learning.bins.BINS`; every day holds all that are in force."""
+
+llm_calls = sa.Table(
+    "llm_calls",
+    metadata,
+    sa.Column("owner", _TEXT, primary_key=True),
+    sa.Column("purpose", _TEXT, primary_key=True),
+    sa.Column("request_hash", _TEXT, primary_key=True),
+    sa.Column("attempt", _INT, primary_key=True),
+    _column("model", _TEXT, required=True),
+    _column("status", _TEXT, required=True),
+    sa.Column("answer", pg.JSONB(none_as_null=True)),
+    _column("input_tokens", _INT),
+    _column("output_tokens", _INT),
+    _column("cost_usd_micros", _INT, required=True),
+    _moment("at"),
+    sa.Index(None, "at"),
+)
+"""Append-only: what a language model was asked on behalf of an owner, one row per text and attempt, without the text. `request_hash` is
+of model, prompt and text; `answer` is NULL where none came, `status` says why; `cost_usd_micros` is the text's part of the request's
+cost, millionths of a US dollar, at most what it can have been where the service did not say. Both the cache of answers and the budget."""
 
 learning_patterns = sa.Table(
     "learning_patterns",
@@ -159,9 +209,76 @@ learning_patterns = sa.Table(
     _column("owner", _TEXT),
     *_columns(FOUND, required=("scope", "attribute", "value", "metric", "evidence")),
     *_columns(STATE, required=("status", "validation_count", "weak_days", "since")),
-    _key("as_of", "scope", "account_id", "attribute", "value", "metric", "evidence"),
+    _key("as_of", "scope", "account_id", "niche", "attribute", "value", "metric", "evidence"),
 )
 """The columns of `learning.lift.FOUND` and `STATE`; every day holds every pattern that is known."""
+
+knowledge_nodes = sa.Table(
+    "knowledge_nodes",
+    metadata,
+    *_columns(NODES, required=("node_id", "version", "kind", "valid_from")),
+    sa.PrimaryKeyConstraint("node_id", "version"),
+    sa.Index(None, "valid_to"),
+)
+"""The columns of `learning.graph.NODES`: one row per version of a node, in force from `valid_from` until before `valid_to`."""
+
+knowledge_relationships = sa.Table(
+    "knowledge_relationships",
+    metadata,
+    *_columns(RELATIONSHIPS, required=("relationship_id", "version", "kind", "source_id", "target_id", "valid_from")),
+    sa.PrimaryKeyConstraint("relationship_id", "version"),
+    sa.Index(None, "valid_to"),
+)
+"""The columns of `learning.graph.RELATIONSHIPS`: one row per version of a relationship, likewise."""
+
+winning_formulas = sa.Table(
+    "winning_formulas",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT),
+    *_columns(FORMULA, required=("scope", "status", "reason", "kind", "ads", "accounts")),
+    *_columns(KEPT),
+    *_columns(BETWEEN),
+    _key("as_of", "scope", "account_id", "niche", "attribute", "value"),
+)
+"""The columns of `learning.formula.FORMULA` , `learning.score.KEPT` and `learning.suggestions.BETWEEN`. A scope's own row has NULL as attribute and value."""
+
+_LOOKS_REQUIRED = (
+    *("owner", "fingerprint", "account_id", "creative_id", "creatives", "outcome"),
+    *("impressions", "looks", "next_look_impressions", "validations"),
+)
+
+winner_looks = sa.Table(
+    "winner_looks",
+    metadata,
+    *_columns(LOOKS, required=_LOOKS_REQUIRED),
+    _column("as_of", _DAY, required=True),
+    _column("superseded_on", _DAY),
+    sa.PrimaryKeyConstraint("owner", "fingerprint", "as_of"),
+    sa.Index(None, "as_of"),
+    sa.Index(None, "superseded_on"),
+)
+"""Every look at a creative: the columns of `learning.memory.LOOKS`. The newest one before a day is the state that the day begins with;
+`superseded_on` is the day of the next look, NULL while there is none."""
+
+winner_memory = sa.Table(
+    "winner_memory",
+    metadata,
+    *_columns(LOOKS, required=_LOOKS_REQUIRED),
+    _column("looked_on", _DAY, required=True),
+    _column("dna_version", _TEXT),
+    sa.Column("embedding", sa.ARRAY(sa.REAL)),
+    sa.PrimaryKeyConstraint("owner", "fingerprint"),
+    sa.Index(
+        "ix_winner_memory_embedding",
+        sa.literal_column("(embedding::halfvec(256))", sa.Text).label("direction"),
+        postgresql_using="hnsw",
+        postgresql_ops={"direction": "halfvec_cosine_ops"},
+        postgresql_where=sa.text("left_on IS NULL"),
+    ),
+)
+"""The newest look at every creative that is or was a member, renewed with the looks. `embedding`: 256 numbers, NULL without text, of the
+creative as `creative_dna` of `dna_version` has it. The index by similarity is there only where pgvector is: see `store.memory`."""
 
 models = sa.Table(
     "models",

@@ -13,20 +13,27 @@ import polars as pl
 import sqlalchemy as sa
 
 from learning_assets import clock
+from learning_assets.learning.graph import Change, Graph
 from learning_assets.settings import Settings
 from learning_assets.store import address as addresses
+from learning_assets.store import graph as graphs
 from learning_assets.store import identity as identities
 from learning_assets.store import schema
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
+from learning_assets.store.memory import WinnerMemory
 from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
-from learning_assets.store.sums import account_days, weekly_sums
+from learning_assets.store.sums import account_days, times, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
-from learning_assets.store.walls import PIPELINE, SHARED, Pool, Wall, pools
+from learning_assets.store.totals import creative_totals
+from learning_assets.store.walls import NICHES, PIPELINE, SHARED, Pool, Wall, niches, pools
 
 POOLED_LEARNING = "pooled_learning"
 """Purpose of the consent to be fitted together with other owners' rows."""
+
+TEXT_TO_CLAUDE = "text_to_claude"
+"""Purpose of the consent that the text of an account's ads is sent to Claude."""
 
 
 REPLAY = "replay"
@@ -83,6 +90,11 @@ class Store:
     def lake(self) -> Lake:
         """The facts, by asset and day."""
         return Lake(self.home / "lake", self._schemas, lambda name: self.tables.lock(name), self.settings.lake.compression)
+
+    @cached_property
+    def memory(self) -> WinnerMemory:
+        """The memory of winners."""
+        return WinnerMemory(self.tables, self.settings.memory)
 
     @cached_property
     def artifacts(self) -> Artifacts:
@@ -149,6 +161,20 @@ class Store:
         """Replace an asset's day in a table; see `Tables.replace_day`."""
         return self.tables.replace_day(name, day, rows, asset=asset, now=self.now, onward=onward)
 
+    # -- the knowledge graph
+
+    def graph(self, day: date, wall: Wall) -> Graph:
+        """The knowledge graph as it stood on a day, its relationships with schema `learning.graph.SEEN`."""
+        return graphs.read(self.tables, day, wall, self.settings.graph.half_life_days)
+
+    def graph_before(self, day: date) -> Graph:
+        """The newest version of every node and relationship as it was before a day, for the pipeline."""
+        return graphs.before(self.tables, day)
+
+    def replace_graph(self, day: date, change: Change, *, onward: bool = False) -> Written:
+        """Replace what a day did to the graph; see `Tables.replace_versions`."""
+        return graphs.replace(self.tables, day, change, now=self.now, onward=onward)
+
     # -- owners and accounts
 
     def register(self, accounts: pl.DataFrame) -> None:
@@ -183,19 +209,77 @@ class Store:
             self.tables.execute(sa.insert(schema.consents), [row | {"at": self.now} for row in rows.to_dicts()])
 
     def accounts(self, wall: Wall) -> pl.DataFrame:
-        """Accounts of an owner: `account_id`, `owner`, `name`, `currency`, `timezone`, `consents` (to pooled learning; false where never asked)."""
+        """Accounts of an owner: `account_id`, `owner`, `name`, `currency`, `timezone`, `consents` (to pooled learning; false where never asked),
+        `niche` (NULL where nobody said one)."""
         found = self.tables.read("accounts", wall, columns=["account_id", "owner", "name", "currency", "timezone"])
         said = self.tables.read("consents", wall, columns=["account_id", "given", "at", "consent_id"], purpose=POOLED_LEARNING)
         newest = said.sort("at", "consent_id").group_by("account_id").agg(consents=pl.col("given").last())
+        niches = self.tables.read("account_niches", wall, columns=["account_id", "at", "niche"])
+        niches = niches.sort("at").group_by("account_id").agg(pl.col("niche").last())
         return (
             found.join(newest, on="account_id", how="left")
+            .join(niches, on="account_id", how="left")
             .with_columns(pl.col("consents").fill_null(value=False))
             .sort("account_id")
         )
 
+    def consent(self, account_id: str, purpose: str, *, given: bool, by: str) -> bool:
+        """Record that an account gives or withdraws a consent; nothing where that is in force already.
+
+        Returns
+        -------
+        Whether it was recorded.
+
+        Raises
+        ------
+        ValueError : the account is not known, or nobody is named who decided.
+        """
+        if not by.strip():
+            raise ValueError("A consent needs the name of who gives or withdraws it.")
+        self._known_account(account_id)
+        with self.tables.lock(f"consents/{account_id}"):
+            said = self.tables.read("consents", PIPELINE, account_id=account_id, purpose=purpose).sort("at", "consent_id")
+            if (said["given"].to_list() or [False])[-1] is given:
+                return False
+            # A clock that stands still must not hide which came later.
+            moments = [self.now, *(moment + timedelta(microseconds=1) for moment in said["at"][-1:])]
+            row = {"account_id": account_id, "purpose": purpose, "given": given, "given_by": by.strip(), "at": max(moments)}
+            self.tables.execute(sa.insert(schema.consents), row)
+        return True
+
+    def consenting(self, purpose: str) -> list[str]:
+        """Accounts whose newest word on the purpose is yes, sorted; who was never asked is not among them."""
+        said = self.tables.read("consents", PIPELINE, columns=["account_id", "given", "at", "consent_id"], purpose=purpose)
+        newest = said.sort("at", "consent_id").group_by("account_id").agg(pl.col("given").last())
+        return newest.filter(pl.col("given"))["account_id"].sort().to_list()
+
     def pools(self) -> list[Pool]:
         """Whose rows may be fitted together; see `walls.pools`."""
         return pools(self.accounts(PIPELINE), self.settings.patterns.min_owners)
+
+    def niches(self) -> list[Pool]:
+        """Consenting accounts by niche, of at least as many owners as a pool needs; see `walls.niches`."""
+        return niches(self.accounts(PIPELINE), self.settings.patterns.min_owners)
+
+    def set_niche(self, account_id: str, niche: str | None, by: str) -> None:
+        """Record which niche an account is of; None takes it back.
+
+        Raises
+        ------
+        ValueError : the account or the niche is not known, or nobody is named who says so.
+        """
+        if not by.strip():
+            raise ValueError("A niche needs the name of who says so.")
+        if niche is not None and niche not in NICHES:
+            raise ValueError(f"There is no niche {niche!r}; there are {', '.join(NICHES)}.")
+        self._known_account(account_id)
+        row = {"account_id": account_id, "at": self.now, "niche": niche, "said_by": by.strip()}
+        self.tables.upsert("account_niches", pl.DataFrame([row], schema=self.tables.schema("account_niches")))
+
+    def _known_account(self, account_id: str) -> None:
+        known = self.accounts(PIPELINE)["account_id"].to_list()
+        if account_id not in known:
+            raise ValueError(f"There is no account {account_id}; there are {', '.join(known) or 'none, learn a day first'}.")
 
     def pool_of_accounts(self) -> pl.DataFrame:
         """One row per account: `account_id`, its `pool`, and the pool's `owner` (NULL for the shared one)."""
@@ -218,6 +302,16 @@ class Store:
     def sums(self, until: date, days: int) -> pl.DataFrame:
         """Weekly sums of ads (columns `sums.WEEKLY_SUMS`) over the window, for the pipeline."""
         return weekly_sums(self.lake, until, days).collect()
+
+    def times(self, until: date, days: int) -> pl.LazyFrame:
+        """Sums of ads by hour and by weekday (columns `lift.TIMES`) over the window, for the pipeline."""
+        return times(self.lake, until, days)
+
+    def creative_totals(self, until: date) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What every creative achieved up to a day (columns `learning.memory.SUMS`), and its recent days by themselves (DAYS), for the
+        pipeline."""
+        rules = self.settings.memory
+        return creative_totals(self.lake, until, rules.recent_days, rules.mature_days)
 
     def account_days(self, until: date) -> pl.DataFrame:
         """Totals of every account and day since the first (columns `sums.ACCOUNT_DAYS`), for the pipeline."""

@@ -5,11 +5,12 @@ restated day, a forgotten account), the week is summed again. The week that is r
 those that would be recomputed from all facts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 
 import polars as pl
 
+from learning_assets.learning.lift import TIMES
 from learning_assets.learning.rates import total
 from learning_assets.store.facts import changed_since, facts
 from learning_assets.store.lake import Lake
@@ -51,8 +52,10 @@ def weekly_sums(lake: Lake, until: date, days: int) -> pl.LazyFrame:
     return _weeks(lake, "weekly_sums", [sunday - timedelta(days=7 * back) for back in range(-(-days // 7))], until, _ads)
 
 
-def _weeks(lake: Lake, asset: str, weeks: list[date], until: date, summed: "Summed") -> pl.LazyFrame:
-    """The sums of weeks, dated on their Sundays, as the cycle of `until` knew them.
+def _weeks(
+    lake: Lake, asset: str, weeks: list[date], until: date, summed: Summed, of: Sequence[str] = ("actuals", "ad_catalog")
+) -> pl.LazyFrame:
+    """The sums of weeks, dated on their Sundays, as the cycle of `until` knew them; `of` names the assets whose days are summed.
 
     Kept ones of the weeks that have ended by `until`; the running one from its days, and so are those whose facts have been restated since
     that cycle, which only a replay meets.
@@ -61,18 +64,24 @@ def _weeks(lake: Lake, asset: str, weeks: list[date], until: date, summed: "Summ
     for week in weeks:
         if week > until or changed_since(lake, week - timedelta(days=6), week, until):
             frames.append(summed(lake, week, min(week, until), until))
-        elif _keep(lake, asset, week, summed):
+        elif keep(lake, asset, week, summed, of):
             frames.append(lake.scan(asset, week, week))
     return pl.concat(frames) if frames else pl.LazyFrame(schema=lake.schema(asset))
 
 
-def _keep(lake: Lake, asset: str, week: date, summed: "Summed") -> bool:
-    """Bring the kept sums of a finished week up to date; False where the week has no facts."""
+def keep(lake: Lake, asset: str, week: date, summed: Summed, of: Sequence[str], rests_on: str = "") -> bool:
+    """Bring the kept sums of a finished week up to date; False where the week has no facts.
+
+    Parameters
+    ----------
+    of : the assets whose days are summed.
+    rests_on : the version of anything else that the sums were made from.
+    """
     first = week - timedelta(days=6)
     if not lake.days("actuals", first, week):
         return False
-    days = sorted({*lake.days("actuals", first, week), *lake.days("ad_catalog", first, week)})
-    sources = " ".join(f"{day:%d}:{lake.version('actuals', day)}/{lake.version('ad_catalog', day)}" for day in days)
+    days = sorted({day for name in of for day in lake.days(name, first, week)})
+    sources = " ".join(f"{day:%d}:" + "/".join(str(lake.version(name, day)) for name in of) for day in days) + rests_on
     notes = lake.notes(asset, week)
     if notes is None or notes.get("sources") != sources:
         lake.write(asset, week, summed(lake, week, week, None).collect(), note={"sources": sources})
@@ -87,6 +96,16 @@ def _ads(lake: Lake, week: date, until: date, known_on: date | None) -> pl.LazyF
         .group_by("account_id", "ad_id")
         .agg(pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum()) for name in _COUNTS)
     )
+    return (
+        sums.join(listed(lake, first, until), on=["account_id", "ad_id"], how="left")
+        .with_columns(week=pl.lit(week))
+        .select(pl.col(name).cast(kind) for name, kind in WEEKLY_SUMS.items())
+        .sort("account_id", "ad_id")
+    )
+
+
+def listed(lake: Lake, first: date, until: date) -> pl.LazyFrame:
+    """What each ad was by its newest catalog of these days: `account_id`, `ad_id`, creative, experiment and audience."""
     days = lake.days("ad_catalog", first, until)
     ads = pl.concat(
         [
@@ -101,13 +120,52 @@ def _ads(lake: Lake, week: date, until: date, known_on: date | None) -> pl.LazyF
             )
         ]
     )
-    newest = ads.sort("day").group_by("account_id", "ad_id").agg(pl.col(_OF_AD).last())
-    return (
-        sums.join(newest, on=["account_id", "ad_id"], how="left")
-        .with_columns(week=pl.lit(week))
-        .select(pl.col(name).cast(kind) for name, kind in WEEKLY_SUMS.items())
-        .sort("account_id", "ad_id")
+    return ads.sort("day").group_by("account_id", "ad_id").agg(pl.col(_OF_AD).last())
+
+
+def times(lake: Lake, until: date, days: int) -> pl.LazyFrame:
+    """Sums of each ad, week and hour, and of each ad, week and weekday, over the weeks of `weekly_sums`.
+
+    Returns
+    -------
+    Rows with the columns TIMES; `value` is the hour, 0 to 23 with two digits, or the weekday, such as Mon.
+    """
+    sunday = until + timedelta(days=6 - until.weekday())
+    weeks = [sunday - timedelta(days=7 * back) for back in range(-(-days // 7))]
+    return _weeks(lake, "times", weeks, until, _times, ("actuals", "actuals_hourly"))
+
+
+def _times(lake: Lake, week: date, until: date, known_on: date | None) -> pl.LazyFrame:
+    first = week - timedelta(days=6)
+    of_week = {"week": pl.lit(week)}
+    daily = facts(lake, first, until, known_on)
+    weekdays = daily.select(
+        "account_id",
+        "ad_id",
+        *_COUNTS,
+        attribute=pl.lit("posting_weekday"),
+        value=pl.col("date").dt.strftime("%a"),
+        **of_week,
     )
+    # Whose day counts is said by the daily facts; hours know no conversions and no revenue.
+    hours = (
+        lake.scan("actuals_hourly", first, until)
+        .join(daily.select("date", "account_id", "ad_id"), on=["date", "account_id", "ad_id"], how="semi")
+        .group_by("account_id", "ad_id", "hour")
+        .agg(
+            pl.when(pl.col(name).is_not_null().all()).then(pl.col(name).sum())
+            for name in ("impressions", "link_clicks", "spend_micros")
+        )
+        .with_columns(
+            attribute=pl.lit("posting_hour"),
+            value=pl.col("hour").cast(pl.String).str.zfill(2),
+            conversions=pl.lit(None, pl.Int64),
+            revenue_micros=pl.lit(None, pl.Int64),
+            **of_week,
+        )
+    )
+    columns = [pl.col(name).cast(kind) for name, kind in TIMES.items()]
+    return pl.concat([weekdays.select(columns), hours.select(columns)]).sort("attribute", "account_id", "ad_id", "value")
 
 
 ACCOUNT_DAYS = pl.Schema(

@@ -6,8 +6,8 @@ columns mean (`schema`), which rows may be fitted together (`walls`).
 
 import functools
 import threading
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, cast
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.exc import OperationalError
 
+from learning_assets.learning.graph import Versions
 from learning_assets.store import schema
 from learning_assets.store.walls import Wall
 
@@ -52,6 +53,7 @@ def frame_schema(table: sa.Table) -> pl.Schema:
         (sa.Boolean, pl.Boolean),
         (sa.BigInteger, pl.Int64),
         (sa.Double, pl.Float64),
+        (sa.REAL, pl.Float32),
         (sa.Text, pl.String),
     ]
 
@@ -138,7 +140,7 @@ class Tables:
         table = self._table(name)
         if columns is not None and (unknown := [column for column in columns if column not in table.c]):
             raise TableError(f"{name} has no column {', '.join(unknown)}; it has {', '.join(table.c.keys())}.")
-        kept = [self._wall(table, wall)]
+        kept = [self.behind(table, wall)]
         kept += [
             table.c[column].in_(cast("Sequence[object]", value))
             if isinstance(value, (list, tuple))
@@ -154,6 +156,24 @@ class Tables:
             *kept
         )
         return self.frame(query, pl.Schema({c.name: frame_schema(table)[c.name] for c in wanted}))
+
+    def in_force(self, name: str, wall: Wall, day: date) -> pl.DataFrame:
+        """Rows of a table of versions that held on a day, as far as the wall lets through, and as was known then: none has ended yet."""
+        table = self._table(name)
+        held = (table.c.valid_from <= day) & (table.c.valid_to.is_(None) | (table.c.valid_to > day))
+        found = self.frame(sa.select(table).where(self.behind(table, wall), held), frame_schema(table))
+        return found.with_columns(pl.lit(None, found.schema[name]).alias(name) for name in ("valid_to", "ended"))
+
+    def last_versions(self, name: str, before: date) -> pl.DataFrame:
+        """The newest version of everything in a table of versions as it was before a day, for the pipeline."""
+        table = self._table(name)
+        key = [*table.primary_key.columns]
+        known = sa.select(table).where(table.c.valid_from < before)
+        newest = known.order_by(key[0], key[1].desc()).ext(pg.distinct_on(key[0]))
+        ended = pl.col("valid_to") < before
+        return self.frame(newest, frame_schema(table)).with_columns(
+            pl.when(ended).then(name).alias(name) for name in ("valid_to", "ended")
+        )
 
     def frame(self, query: sa.Select[Any], columns: pl.Schema) -> pl.DataFrame:
         """The rows of a query in bulk."""
@@ -179,10 +199,11 @@ class Tables:
                         raise
         raise AssertionError("the second attempt returns or raises")
 
-    def _wall(self, table: sa.Table, wall: Wall) -> sa.ColumnElement[bool]:
+    def behind(self, table: sa.Table, wall: Wall) -> sa.ColumnElement[bool]:
+        """The condition on a table's rows that the wall lets them through."""
         if wall.owner is None or table.name in _UNOWNED:
             return sa.true()
-        if table is schema.consents:
+        if table in (schema.consents, schema.account_niches):
             mine = sa.select(schema.accounts.c.account_id).where(schema.accounts.c.owner == wall.owner)
             return table.c.account_id.in_(mine)
         return (table.c.owner == wall.owner) | table.c.owner.is_(None)
@@ -196,7 +217,15 @@ class Tables:
     # -- writing
 
     def replace_day(
-        self, name: str, day: date, rows: pl.DataFrame, *, asset: str | None = None, now: datetime, onward: bool = False
+        self,
+        name: str,
+        day: date,
+        rows: pl.DataFrame,
+        *,
+        asset: str | None = None,
+        now: datetime,
+        onward: bool = False,
+        then: Callable[[sa.Connection], None] | None = None,
     ) -> Written:
         """Replace the rows of a day, in one transaction; a reader sees the old rows or the new ones.
 
@@ -206,6 +235,7 @@ class Tables:
         asset : whose day this is, by default the table's name.
         now : the moment that is recorded.
         onward : later days are deleted too, as a replay does that makes them anew.
+        then : what else changes with these rows, in the same transaction.
 
         Raises
         ------
@@ -217,31 +247,106 @@ class Tables:
         if rows.height and not (rows[since] == day).all():
             raise TableError(f"{name}: rows of another day than {day} were to be written as that day. Nothing was changed.")
         with self._engine.begin() as connection:
-            # Two writers of a table would each delete what they see and add the rows of both.
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"table/{name}", 0))))
-            days = schema.asset_days
-            revision = (
-                connection.execute(sa.select(days.c.revision).where(days.c.asset == asset, days.c.day == day)).scalar() or 0
-            )
+            revision = self._begin_day(connection, name, asset, day)
             if "revision" in table.c:
-                rows = rows.with_columns(revision=pl.lit(revision + 1, pl.Int64))
+                rows = rows.with_columns(revision=pl.lit(revision, pl.Int64))
             rows = self._checked(table, rows)
             old = table.c[since] >= day if onward else table.c[since] == day
             connection.execute(sa.delete(table).where(old))
             self._copy(connection, table, rows)
-            if onward:
-                connection.execute(sa.delete(days).where(days.c.asset == asset, days.c.day > day))
-            insert = pg.insert(days).values(asset=asset, day=day, rows=rows.height, revision=revision + 1, written_at=now)
-            connection.execute(
-                insert.on_conflict_do_update(
-                    index_elements=[days.c.asset, days.c.day],
-                    set_={"rows": rows.height, "revision": revision + 1, "written_at": now},
-                )
-            )
-        return Written(name, rows.height, revision + 1)
+            if then is not None:
+                then(connection)
+            self._record_day(connection, asset, day, rows.height, revision, now, onward=onward)
+        return Written(name, rows.height, revision)
 
-    def upsert(self, name: str, rows: pl.DataFrame, *, overwrite: bool = True) -> int:
+    @staticmethod
+    def _begin_day(connection: sa.Connection, name: str, asset: str, day: date) -> int:
+        """Keep other writers of a table out of the transaction; which revision of the asset's day this is."""
+        # Two writers of a table would each delete what they see and add the rows of both.
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"table/{name}", 0))))
+        days = schema.asset_days
+        written = sa.select(days.c.revision).where(days.c.asset == asset, days.c.day == day)
+        return (connection.execute(written).scalar() or 0) + 1
+
+    @staticmethod
+    def _record_day(
+        connection: sa.Connection, asset: str, day: date, rows: int, revision: int, now: datetime, *, onward: bool
+    ) -> None:
+        """Say that an asset's day was written, and with `onward` that no later one is."""
+        days = schema.asset_days
+        if onward:
+            connection.execute(sa.delete(days).where(days.c.asset == asset, days.c.day > day))
+        told = {"rows": rows, "revision": revision, "written_at": now}
+        insert = pg.insert(days).values(asset=asset, day=day, **told)
+        connection.execute(insert.on_conflict_do_update(index_elements=[days.c.asset, days.c.day], set_=told))
+
+    def replace_versions(
+        self, asset: str, day: date, changes: Mapping[str, Versions], *, now: datetime, onward: bool = False
+    ) -> Written:
+        """Replace what a day did to tables of versions, in one transaction: versions that it or a later day opened go, those that it or a
+        later day closed are open again, then the day's own are opened and closed.
+
+        Parameters
+        ----------
+        changes : by table, each with an id, `version`, `valid_from`, `valid_to` (exclusive, NULL while in force) and `ended`.
+        asset : whose day this is.
+        now : the moment that is recorded.
+        onward : later days are undone too, as a replay does that makes them anew.
+
+        Returns
+        -------
+        What was done; its rows are the versions in force afterwards, over all tables.
+
+        Raises
+        ------
+        TableError : columns are missing, unknown or of another type, a number is not finite, a version is of another day, or a later day
+            was written and `onward` is False; nothing changed.
+        """
+        with self._engine.begin() as connection:
+            revision, rows = self._begin_day(connection, asset, asset, day), 0
+            days = schema.asset_days
+            newest = connection.execute(sa.select(sa.func.max(days.c.day)).where(days.c.asset == asset)).scalar()
+            if not onward and newest is not None and newest > day:
+                raise TableError(
+                    f"{asset} of {day} was to be written before that of {newest}, which is there. Nothing was changed."
+                )
+            for name, change in changes.items():
+                table = self._table(name)
+                opened = self._checked(table, change.opened)
+                if opened.height and not (opened["valid_from"] == day).all():
+                    raise TableError(f"{name}: versions of another day than {day} were to be opened. Nothing was changed.")
+                connection.execute(sa.delete(table).where(table.c.valid_from >= day))
+                connection.execute(sa.update(table).where(table.c.valid_to >= day).values(valid_to=None, ended=None))
+                self._close(connection, table, change.closed, day)
+                self._copy(connection, table, opened)
+                in_force = sa.select(sa.func.count()).select_from(table).where(table.c.valid_to.is_(None))
+                rows += connection.execute(in_force).scalar_one()
+            self._record_day(connection, asset, day, rows, revision, now, onward=onward)
+        return Written(asset, rows, revision)
+
+    def _close(self, connection: sa.Connection, table: sa.Table, closed: pl.DataFrame, day: date) -> None:
+        """End versions (columns: the table's key, and why they `ended`) on a day."""
+        key = [column.name for column in table.primary_key.columns]
+        columns = [*key, "ended"]
+        like = ", ".join(f'"{column}"' for column in columns)
+        name = f"closing_{table.name}"
+        connection.execute(
+            sa.text(f'CREATE TEMPORARY TABLE "{name}" ON COMMIT DROP AS SELECT {like} FROM "{table.name}" WITH NO DATA')
+        )
+        closing = sa.table(name, *(cast("Any", sa.column(column)) for column in columns))
+        self._copy(connection, closing, closed.select(columns))
+        same = [table.c[column] == closing.c[column] for column in key]
+        in_force = table.c.valid_to.is_(None) & (table.c.valid_from < day)
+        done = connection.execute(sa.update(table).where(*same, in_force).values(valid_to=day, ended=closing.c.ended)).rowcount
+        if done != closed.height:
+            raise TableError(
+                f"{table.name}: of {closed.height} versions that were to end on {day}, {done} were in force. Nothing was changed."
+            )
+
+    def upsert(self, name: str, rows: pl.DataFrame, *, overwrite: bool = True, within: sa.Connection | None = None) -> int:
         """Add rows by primary key in one statement; those that exist are overwritten, or left as they are.
+
+        `within` is the transaction that it is part of, by default one of its own.
 
         Returns
         -------
@@ -252,7 +357,7 @@ class Tables:
         if rows.is_empty():
             return 0
         key = [column.name for column in table.primary_key.columns]
-        with self._engine.begin() as connection:
+        with self._engine.begin() if within is None else nullcontext(within) as connection:
             connection.execute(sa.text(f'CREATE TEMPORARY TABLE incoming (LIKE "{name}" INCLUDING DEFAULTS) ON COMMIT DROP'))
             incoming = sa.table("incoming", *(cast("Any", sa.column(column)) for column in rows.columns))
             self._copy(connection, incoming, rows)
@@ -287,7 +392,7 @@ class Tables:
     @staticmethod
     def _copy(connection: sa.Connection, table: sa.FromClause, rows: pl.DataFrame) -> None:
         """COPY in CSV: strings quoted, so that an unquoted empty field is NULL and a quoted one the empty string."""
-        quoted = '"' + pl.element().cast(pl.String).str.replace_all(r'(["\\])', r"\${1}") + '"'
+        quoted = ('"' + pl.element().cast(pl.String).str.replace_all(r'(["\\])', r"\${1}") + '"').fill_null("NULL")
         lists = [
             ("{" + pl.col(name).list.eval(quoted).list.join(",") + "}").alias(name)
             for name, kind in rows.schema.items()

@@ -44,9 +44,14 @@ class Pool:
 
     @property
     def label(self) -> str:
-        """The name as it may stand in a file name; different names have different labels."""
-        plain = re.sub(r"[^A-Za-z0-9_]+", "_", self.name)[:32]
-        return plain if plain == self.name else f"{plain}_{hashlib.sha256(self.name.encode()).hexdigest()[:8]}"
+        """The name as it may stand in a file name."""
+        return label(self.name)
+
+
+def label(name: str) -> str:
+    """The name of an owner or a pool as it may stand in a file name; different names have different labels."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name)[:32]
+    return plain if plain == name else f"{plain}_{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def pools(accounts: pl.DataFrame, min_owners: int) -> list[Pool]:
@@ -71,3 +76,38 @@ def pools(accounts: pl.DataFrame, min_owners: int) -> list[Pool]:
     for (owner,), rows in rest.sort("owner").group_by("owner", maintain_order=True):
         found.append(Pool(str(owner), str(owner), tuple(sorted(rows["account_id"])), 1))
     return found
+
+
+NICHES = (
+    "fitness",
+    "beauty",
+    "fashion",
+    "tech",
+    "ecommerce",
+    "food",
+    "travel",
+    "finance",
+    "education",
+    "real_estate",
+    "saas",
+    "health",
+    "entertainment",
+    "home_decor",
+    "automotive",
+)
+"""What an account can be about."""
+
+
+def niches(accounts: pl.DataFrame, min_owners: int) -> list[Pool]:
+    """Consenting accounts of a niche, where they are of at least `min_owners` owners, by the niche's name.
+
+    Parameters
+    ----------
+    accounts : as for `pools`, with the column `niche`.
+    """
+    consenting = accounts.filter(pl.col("consents").fill_null(value=False), pl.col("niche").is_not_null())
+    return [
+        Pool(str(niche), None, tuple(sorted(rows["account_id"])), rows["owner"].n_unique())
+        for (niche,), rows in consenting.sort("niche").group_by("niche", maintain_order=True)
+        if rows["owner"].n_unique() >= min_owners
+    ]

@@ -1,5 +1,6 @@
 """Patterns: they rest on the facts of their window, live from day to day, and stay behind the walls."""
 
+import itertools
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from learning_assets.assets.knowledge import ATTRIBUTES
-from learning_assets.learning import dna, lift
+from learning_assets.assets.attributes import ATTRIBUTES, bins_of, described, measured
+from learning_assets.learning import lift
 from learning_assets.store.walls import PIPELINE, Wall
 from learning_assets_tests.world import Learned, MakeWorld, World, failure, materialized, metadata
 
@@ -30,7 +31,7 @@ def window(world: Learned, until: date) -> pl.DataFrame:
     ).with_columns(week=week)
     ads = listed.sort("date").group_by(*AD, "week").agg(pl.col("creative_id", "audience").last())
     sums = facts.group_by(*AD, "week").agg(pl.col(COUNTS).sum())
-    creatives = world.table("creative_dna", columns=["account_id", "creative_id", *dna.ATTRIBUTES])
+    creatives = described(measured(world.store), bins_of(world.store, until))
     return (
         sums.join(ads, on=[*AD, "week"])
         .join(creatives, on=["account_id", "creative_id"], how="left")
@@ -38,11 +39,42 @@ def window(world: Learned, until: date) -> pl.DataFrame:
     )
 
 
+def times(world: Learned, until: date) -> pl.LazyFrame:
+    """The window's facts by ad, week and weekday, and by ad, week and part of the day, row by row from the stored days."""
+    days = world.store.lake.days("actuals", last=until)
+    week = pl.col("date") + pl.duration(days=7 - pl.col("date").dt.weekday())
+    daily = pl.concat([world.store.lake.read("actuals", day) for day in days])
+    hourly = world.store.lake.scan("actuals_hourly", days[0], until).collect()
+    (edges,) = bins_of(world.store, until).filter(attribute="posting_hour")["edges"].to_list()
+    bounds = [0, *map(int, edges), 24]
+    parts = {hour: f"{low:02d} to {high:02d} h" for low, high in itertools.pairwise(bounds) for hour in range(low, high)}
+    named = [
+        daily.with_columns(attribute=pl.lit("posting_weekday"), value=pl.col("date").dt.strftime("%a")),
+        hourly.with_columns(attribute=pl.lit("posting_hour"), value=pl.col("hour").replace_strict(parts)),
+    ]
+    counted = [rows.with_columns(week=week).group_by("week", *AD, "attribute", "value") for rows in named]
+    sums = [counted[0].agg(pl.col(COUNTS).sum()), counted[1].agg(pl.col("impressions", "link_clicks", "spend_micros").sum())]
+    return pl.concat(sums, how="diagonal").select(lift.TIMES.names()).lazy()
+
+
 def test_the_newest_patterns_are_those_of_the_facts_up_to_their_day(learned: Learned):
-    """Both scopes, computed anew from the stored days; nothing of the store's kept sums is used."""
+    """All scopes and families, computed anew from the stored days; nothing of the store's kept sums is used."""
     day = learned.days[-1]
-    facts, rules = window(learned, day), learned.settings.patterns
-    found = pl.concat([lift.mine(facts, ATTRIBUTES, rules, scope) for scope in ("account", "all")])
+    facts, rules, hours = window(learned, day), learned.settings.patterns, times(learned, day)
+    scopes: list[lift.Scope] = ["account", "all"]
+    found = pl.concat(
+        [
+            part
+            for scope in scopes
+            for part in (
+                lift.mine(facts, ATTRIBUTES, rules, scope),
+                lift.mine_pairs(facts, rules.pairs, rules, scope),
+                lift.mine_times(hours, rules, scope),
+            )
+        ]
+    )
+    assert {"posting_hour", "posting_weekday", "headline_length", "copy_length"} <= set(found["attribute"])
+    assert found.filter(pl.col("attribute").str.contains(lift.PAIR)).height > 0
     stored = learned.table("learning_patterns", as_of=day)
     tested = stored.filter(pl.col("note").is_null() | (pl.col("note") != "not_tested"))
     assert_frame_equal(
@@ -110,6 +142,29 @@ def test_patterns_over_all_need_five_owners(make_world: MakeWorld, accounts: int
     result = world.run(day, "ad_catalog", "actuals", "creative_dna", "patterns", replaying=True)
     assert result.success
     assert set(world.table("learning_patterns")["scope"]) == scopes
+
+
+def test_a_niche_is_mined_where_five_owners_of_it_consent(make_world: MakeWorld):
+    world = make_world(sandbox={"accounts": 6, "ads": 6})
+    day = date(2026, 2, 20)
+    assert world.run(day, "ad_catalog", "actuals", "creative_dna").success
+    accounts = world.store.accounts(PIPELINE)["account_id"].to_list()
+    for account in accounts[:5]:
+        world.store.set_niche(account, "beauty", "Ada")
+    with pytest.raises(ValueError, match="There is no niche 'beuty'; there are fitness"):
+        world.store.set_niche(accounts[5], "beuty", "Ada")
+    with pytest.raises(ValueError, match="There is no account 17"):
+        world.store.set_niche("17", "beauty", "Ada")
+    assert world.run(day, "patterns").success
+    found = world.table("learning_patterns")
+    niche = found.filter(scope="niche")
+    assert set(niche["niche"]) == {"beauty"}
+    assert niche["owner"].null_count() == niche["account_id"].null_count() == niche.height > 0
+    assert niche["accounts"].max() == 5
+    assert found.filter(pl.col("scope") != "niche")["niche"].null_count() == found.height - niche.height
+    world.store.set_niche(accounts[0], None, "Ada")
+    assert world.store.accounts(PIPELINE)["niche"].to_list() == [None, *["beauty"] * 4, None]
+    assert world.store.niches() == []
 
 
 # -- which day may be learned

@@ -10,6 +10,9 @@ def test_every_figure_is_given():
         "coverage",
         "rmse_log_lift",
         "power_25",
+        "interaction_fdr",
+        "interaction_power",
+        "incremental_equals_full",
         "rows_per_second",
         "ratio_to_scan",
     ]
@@ -17,5 +20,8 @@ def test_every_figure_is_given():
     assert 0.88 <= figures["coverage"] <= 1
     assert figures["rmse_log_lift"] < 0.06
     assert figures["power_25"] == 1
+    assert 0 <= figures["interaction_fdr"] < 0.5
+    assert figures["interaction_power"] > 0.5
+    assert figures["incremental_equals_full"] is True
     assert figures["rows_per_second"] > 0
     assert figures["ratio_to_scan"] > 0

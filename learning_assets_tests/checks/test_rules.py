@@ -168,3 +168,25 @@ def test_bounds_are_included_and_named():
     rule = rules.within({"q": (0, 1)})
     assert rule(pl.DataFrame({"q": [0.0, 1.0, None]}), DAY) is None
     assert rule(pl.DataFrame({"q": [0.5, 1.25, -1.0]}), DAY) == Broken(2, "2026-02-01: q is 1.25, outside 0 to 1.")
+
+
+def test_a_relationship_that_ends_nowhere_is_named():
+    rows = pl.DataFrame({"relationship_id": ["r", "s"], "kind": "measures", "source_id": ["a", "b"], "target_id": ["b", "c"]})
+    assert rules.ends_are_there(pl.DataFrame({"node_id": ["a", "b", "c"]}))(rows, DAY) is None
+    assert rules.ends_are_there(pl.DataFrame({"node_id": ["a", "b"]}))(rows, DAY) == Broken(
+        1,
+        "2026-02-01: relationship_id s, kind measures ends at a node that is not in force. Learn the day again: "
+        "learning-assets replay --from 2026-02-01",
+    )
+
+
+def test_a_cause_without_random_arms_is_named():
+    rows = pl.DataFrame(
+        {"relationship_id": ["r", "s"], "attribute": "cta", "value": ["A", "B"], "evidence": ["randomized", "observational"]}
+    )
+    assert rules.causes_are_random(rows.with_columns(kind=pl.lit("correlates")), DAY) is None
+    broken = rules.causes_are_random(rows.with_columns(kind=pl.lit("causes")), DAY)
+    assert broken is not None
+    assert broken.says.startswith(
+        "2026-02-01: relationship_id s, attribute cta, value B is said to cause, on observational evidence."
+    )

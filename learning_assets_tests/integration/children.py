@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,12 @@ from learning_assets.assets.day import QUIET_TAG
 from learning_assets.automation.failures import first_failure
 from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.build import open_store
+from learning_assets.learning import graph
 from learning_assets.platforms.source import ACTUALS
 from learning_assets.settings import Settings
 from learning_assets.store import identity
 from learning_assets.store.store import Store
+from learning_assets_tests import made_up
 from learning_assets_tests.world import World
 
 DAY, OTHER_DAY = date(2026, 2, 1), date(2026, 2, 2)
@@ -249,6 +251,22 @@ def register(log: Path, settings: Settings, accounts: pl.DataFrame, fatal: int) 
     store = opened(settings)
     Moments(log, fatal).watch_commits(str(store.tables.engine.url.database))
     store.register(accounts)
+
+
+def learn_graph(log: Path, settings: Settings, after: int, patterns: pl.DataFrame, fatal: int | None = None) -> None:
+    """Learn a day of the knowledge graph, undoing later ones, and die before its commit of number `fatal`."""
+    store, day = opened(settings), made_up.DAY + timedelta(days=after)
+    change = graph.advance(store.graph_before(day), patterns, day, settings.graph, controlled_delivery=False)
+    if fatal is not None:
+        Moments(log, fatal).watch_commits(str(store.tables.engine.url.database))
+    store.replace_graph(day, change, onward=True)
+
+
+def remember(log: Path, settings: Settings, day: date, looks: pl.DataFrame, fatal: int) -> None:
+    """Replace a day of the winner memory, undoing later ones, and die before its commit of number `fatal`."""
+    store = opened(settings)
+    Moments(log, fatal).watch_commits(str(store.tables.engine.url.database))
+    store.memory.replace(day, looks, now=NOW, onward=True)
 
 
 # Learning ---------------------------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from learning_assets.assets import LAKE
 from learning_assets.assets.models import champion_of
 from learning_assets.build import open_store
 from learning_assets.clock import days_between
+from learning_assets.learning import memory
 from learning_assets.opening import open_source
 from learning_assets.settings import Settings
 from learning_assets.store import identity, schema
@@ -30,6 +31,7 @@ from learning_assets.store.models import ModelError
 from learning_assets.store.store import Store
 from learning_assets.store.tables import Locked
 from learning_assets.store.walls import PIPELINE
+from learning_assets_tests import made_up
 from learning_assets_tests.conftest import LEARNED, _learned_copy
 from learning_assets_tests.integration import children
 from learning_assets_tests.integration.children import DAY, MODEL, NOW, OTHER_DAY, Child
@@ -166,6 +168,59 @@ def test_two_writers_of_a_day_leave_the_rows_of_one(store: Store, tmp_path: Path
     assert sum(len(numbers(lines, "done")) for lines in said) <= revision <= sum(len(numbers(lines, "begun")) for lines in said)
 
 
+def test_a_killed_day_of_the_graph_leaves_the_graph_of_the_day_before(store: Store, tmp_path: Path) -> None:
+    """Whether a day is learned or, with two later ones to be undone, learned anew: all of it is there or nothing."""
+
+    def versions() -> list[pl.DataFrame]:
+        names = ("knowledge_nodes", "knowledge_relationships", "asset_days")
+        return [store.tables.read(name, PIPELINE).drop("revision", strict=False).sort(pl.all()) for name in names]
+
+    def learned(after: int, fatal: int | None = None) -> list[pl.DataFrame]:
+        if fatal is None:
+            children.learn_graph(tmp_path / "log", store.settings, after, days[after])
+        else:
+            child = Child(tmp_path / "log", children.learn_graph, store.settings, after, days[after], fatal)
+            assert child.end() == -signal.SIGKILL, child.said()
+        return versions()
+
+    days = [made_up.RICH, made_up.frame(made_up.pattern(strength=0.4)), made_up.frame()]
+    before = [learned(after) for after in (0, 1)][-1]
+    assert all(left.equals(right) for left, right in zip(learned(2, fatal=1), before, strict=True))
+    straight = learned(2)
+    assert straight[1]["valid_to"].null_count() < straight[1].height
+    assert all(left.equals(right) for left, right in zip(learned(0, fatal=1), straight, strict=True))
+    again = [learned(after) for after in range(len(days))][-1]
+    assert all(left.equals(right) for left, right in zip(again, straight, strict=True))
+
+
+def test_a_killed_day_of_the_winner_memory_leaves_looks_and_members_as_they_were(store: Store, tmp_path: Path) -> None:
+    """Whether a day is learned or, with a later one to be undone, learned anew."""
+
+    def known() -> list[pl.DataFrame]:
+        return [
+            store.tables.read(name, PIPELINE).sort(pl.all().exclude("embedding")) for name in ("winner_looks", "winner_memory")
+        ]
+
+    look = dict.fromkeys(memory.LOOKS) | dict.fromkeys(("owner", "fingerprint", "account_id", "creative_id"), "x")
+    look |= dict.fromkeys(("creatives", "impressions", "looks", "next_look_impressions", "validations"), 1)
+    entered = pl.DataFrame([look | {"outcome": "entered", "entered_on": DAY}], schema=memory.LOOKS)
+    left = entered.with_columns(outcome=pl.lit("left"), left_on=pl.lit(OTHER_DAY))
+
+    def killed(day: date, looks: pl.DataFrame) -> None:
+        before = known()
+        child = Child(tmp_path / "log", children.remember, store.settings, day, looks, 1)
+        assert child.end() == -signal.SIGKILL, child.said()
+        assert all(one.equals(other) for one, other in zip(known(), before, strict=True))
+
+    store.memory.replace(DAY, entered, now=NOW)
+    killed(OTHER_DAY, left)
+    store.memory.replace(OTHER_DAY, left, now=NOW)
+    killed(DAY, entered)
+    assert known()[1]["left_on"].to_list() == [OTHER_DAY]
+    store.memory.replace(DAY, entered, now=NOW, onward=True)
+    assert known()[1]["left_on"].to_list() == [None]
+
+
 # What a store is, and its models ----------------------------------------------------------------------------------------------
 
 
@@ -245,7 +300,12 @@ def state(store: Store, before: date | None = None) -> State:
     for name in sorted(schema.metadata.tables):
         rows = store.tables.read(name, PIPELINE)
         when = next((column for column in ("as_of", "day", "first_seen") if column in rows.columns), None)
-        if name != "learning_cycle_log":
+        if before is not None and "valid_to" in rows.columns:
+            rows = as_known_before(rows, before)
+        if before is not None and "superseded_on" in rows.columns:
+            rows = rows.with_columns(superseded_on=pl.when(pl.col("superseded_on") < before).then("superseded_on"))
+        # The members are the newest looks at creatives: of days before a day the looks themselves are compared.
+        if name != "learning_cycle_log" and (name != "winner_memory" or before is None):
             found[name] = rows if before is None or when is None else rows.filter(pl.col(when) < before)
     for asset in sorted(LAKE):
         for day in store.lake.days(asset, last=before and before - timedelta(days=1)):
@@ -256,6 +316,14 @@ def state(store: Store, before: date | None = None) -> State:
         for name, rows in found.items()
     }
     return {name: sorted(map(repr, rows.iter_rows())) for name, rows in told.items()}
+
+
+def as_known_before(versions: pl.DataFrame, day: date) -> pl.DataFrame:
+    """Versions that were opened before a day, in force where they ended on it or later."""
+    ended = pl.col("valid_to") < day
+    return versions.filter(pl.col("valid_from") < day).with_columns(
+        pl.when(ended).then(name).alias(name) for name in ("valid_to", "ended")
+    )
 
 
 def differences(left: State, right: State) -> dict[str, tuple[list[str], list[str]]]:
@@ -289,7 +357,7 @@ def unchanged(killed: Learned, before: State, day: date) -> State:
     """What was known before a day is as it was, but for past facts that the day's run restates; models can be used. What has changed."""
     found = state(killed.store, before=day)
     changed = differences(before, found)
-    fetched = {"actuals", "actuals_asof", "weekly_sums", "account_days", "fetch_manifest"}
+    fetched = {"actuals", "actuals_asof", "weekly_sums", "account_days", "times", "fetch_manifest"}
     assert {name.split()[0] for name in changed} <= fetched
     for pool in killed.store.pools():
         champion = champion_of(killed.store, pool, day - timedelta(days=1))

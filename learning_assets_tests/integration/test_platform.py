@@ -44,7 +44,10 @@ def control(platform: Control) -> Iterator[Control]:
 def world(make_world: MakeWorld, control: Control) -> World:
     bounds = {"backoff_seconds": 0.01, "poll_seconds": 0.02, "throttle_pause_seconds": 0.01, "wait_minutes": 0.02}
     meta = {"graph_url": control.url, "access_token": control.token, **bounds}
-    return make_world(source="meta", meta=meta, now=NOW, automation={"platform_retry_seconds": 0.01})
+    # Reading media is a test of its own (`assets/test_media.py`).
+    return make_world(
+        source="meta", meta=meta, now=NOW, automation={"platform_retry_seconds": 0.01}, media={"files_per_run": 0}
+    )
 
 
 def refresh(world: World, day: date = DAY) -> dg.ExecuteInProcessResult:

@@ -208,8 +208,8 @@ def test_the_page_of_patterns_shows_what_a_day_taught(page: "Page") -> None:
     assert "Failed (0)" in lines
     page.get_by_text("[Show Markdown]").first.click()
     # The UI invites to its community in a box of its own, now and then.
-    dialog = page.get_by_role("dialog").filter(has=page.get_by_role("columnheader", name="pattern"))
-    dialog.get_by_role("columnheader", name="pattern").first.wait_for()
+    dialog = page.get_by_role("dialog").filter(has=page.get_by_role("columnheader", name="what was found"))
+    dialog.get_by_role("columnheader", name="what was found").first.wait_for()
     said = dialog.inner_text()
     assert "Simulated market." in said
     assert "The surest patterns of the" in said
@@ -220,7 +220,7 @@ def test_an_asset_introduces_itself(page: "Page") -> None:
         page,
         "/assets/patterns",
         "Description",
-        "Which creative choices lift CTR, CVR and ROAS, as of the day, by account and over all consenting accounts.",
+        "Which creative choices lift CTR, CVR and ROAS, as of the day, by account, by niche and over all consenting accounts.",
     )
 
 

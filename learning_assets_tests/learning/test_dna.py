@@ -64,7 +64,7 @@ def test_hook_block_reads_the_headline_or_the_bodys_first_sentence():
     assert headline["hook_emotion"] == "sadness"
     body = one(body="Is it true? Your shirt says yes.")
     assert (body["hook_words"], body["has_question"], body["second_person"]) == (3, "yes", "no")
-    assert body["headline_length"] is None
+    assert (headline["headline_words"], body["headline_words"]) == (5, None)
     assert one(headline="Blue shirt")["hook_emotion"] == "none"
 
 
@@ -112,13 +112,6 @@ def test_time_limits_and_emoji():
     assert one(headline="Hot 🔥 deal 👩‍👩‍👧 for 🇩🇪 ❤️")["emoji_count"] == 4
     plain = one(headline="Linen™ © 2024 #1")
     assert (plain["emoji_count"], plain["emoji"]) == (0, "no")
-
-
-@pytest.mark.parametrize(
-    ("words", "length"), [(5, "short"), (6, "medium"), (11, "medium"), (12, "long"), (15, "long"), (16, "very_long")]
-)
-def test_headline_bins_include_their_lower_edge(words: int, length: str):
-    assert one(headline=" ".join(["linen"] * words))["headline_length"] == length
 
 
 def test_discount_bins():

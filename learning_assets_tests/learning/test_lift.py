@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 from scipy import stats
 
 from learning_assets.learning import lift
+from learning_assets.learning.lift import clusters
 from learning_assets.settings import Patterns
 
 SETTINGS = Patterns()
@@ -153,7 +154,7 @@ def test_errors_within_an_account_are_those_of_the_slow_way(value: str):
 def test_the_number_of_values_held_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch):
     rows = market(4, accounts=4, ads=20, values=7)
     whole = lift.mine(rows, ["hook"], SETTINGS, "account")
-    monkeypatch.setattr(lift, "_CELLS", 160)
+    monkeypatch.setattr(clusters, "_CELLS", 160)
     assert_frame_equal(lift.mine(rows, ["hook"], SETTINGS, "account"), whole, rel_tol=1e-12)
 
 

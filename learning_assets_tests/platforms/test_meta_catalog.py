@@ -32,7 +32,9 @@ def rows(ads: list[catalog.Node], day: date = TODAY, account: AdAccount = TONGA,
         if name in sets:
             sets[name] |= changes
     campaign = {"id": "c1"} | nodes.get("campaign", {})
-    return catalog.rows(catalog.Raw(ads, sets, {"c1": campaign}, nodes.get("videos", {})), account, day, NOW)
+    return catalog.rows(
+        catalog.Raw(ads, sets, {"c1": campaign}, nodes.get("videos", {}), nodes.get("images", {})), account, day, NOW
+    )
 
 
 def one(creative: catalog.Node, **nodes: Any) -> dict[str, Any]:
@@ -217,7 +219,11 @@ def test_media():
         videos={"v": "http://v"},
     )
     assert [found[n] for n in ("image_id", "image_url", "video_id", "video_url")] == ["h", "http://i", "v", "http://v"]
-    assert one({"video_id": "w"})["video_url"] is None
+    assert one({"video_id": "w", "thumbnail_url": "http://small"})["video_url"] is None
+    # The thumbnail of an image is too small to be read; its hash has an address in the account's library.
+    image = {"image_hash": "h", "thumbnail_url": "http://small"}
+    assert one(image)["image_url"] is None
+    assert one(image, images={"h": "http://large"})["image_url"] == "http://large"
 
 
 @pytest.mark.parametrize(

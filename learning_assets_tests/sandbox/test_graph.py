@@ -20,6 +20,8 @@ from facebook_business.api import FacebookAdsApi
 from facebook_business.exceptions import FacebookRequestError
 
 from learning_assets.sandbox.control import Control
+from learning_assets.sandbox.media import film_of
+from learning_assets.sandbox.media import video as render
 from learning_assets_tests.sandbox.graph_client import (
     DOLLARS,
     EVERY_STATUS,
@@ -511,14 +513,32 @@ def test_videos_and_media(client: Client):
     video_id = next(c["video_id"] for c in creatives if "video_id" in c)
     video = client.get(f"{video_id}/", fields="source,length,picture,title,description,status,permalink_url").json()
     assert video["status"] == {"video_status": "ready"}
-    assert 6 <= video["length"] <= 46
-    source = requests.get(video["source"], timeout=10)
+    film = film_of(7, video_id)
+    assert video["length"] == round(film.seconds, 2)
+    source = requests.get(video["source"], timeout=60)
     assert source.headers["content-type"] == "video/mp4"
-    assert source.content[4:8] == b"ftyp"
+    assert source.content == render(film)[0]
     image = requests.get(next(c["image_url"] for c in creatives if "image_url" in c), timeout=10)
     assert image.headers["content-type"] == "image/png"
     assert image.content.startswith(b"\x89PNG")
+    thumbnail = requests.get(creatives[0]["thumbnail_url"], timeout=10)
+    assert thumbnail.headers["content-type"] == "image/jpeg"
     assert client.control.token not in video["source"]
+    for name in ("img_124999999999999999.png", "other.png"):
+        assert requests.get(f"{client.control.url}/media/{name}", timeout=10).status_code == 404
+
+
+def test_the_media_library_names_videos_and_images(client: Client):
+    creatives = client.rows(f"act_{DOLLARS}/adcreatives", fields="video_id,image_hash,image_url", limit=500)
+    videos = client.rows(f"act_{DOLLARS}/advideos", fields="source,length,title", limit=500)
+    assert {video["id"] for video in videos} == {c["video_id"] for c in creatives if "video_id" in c}
+    images = client.rows(f"act_{DOLLARS}/adimages", fields="hash,url,permalink_url,width,height", limit=500)
+    assert {(one["hash"], one["url"]) for one in images} == {
+        (c["image_hash"], c["image_url"]) for c in creatives if "image_hash" in c
+    }
+    two = [image["hash"] for image in images[:2]]
+    asked = client.rows(f"act_{DOLLARS}/adimages", fields="hash,url", hashes=two)
+    assert asked == [{name: image[name] for name in ("hash", "url", "id")} for image in images[:2]]
 
 
 def test_an_account_has_the_fields_of_the_recipe(client: Client):

@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
+from sqlalchemy.dialects import postgresql as pg
 
 from learning_assets.store import migrations, schema
 from learning_assets.store.store import Store
@@ -70,7 +71,8 @@ def test_every_kind_of_value_comes_back(store: Store):
         text=['He said: "no", \\ and\nleft, {then} NULL', ""],
         embedding=[bytes(range(256)), None],
         hook_types=[["question", 'a"b\\c,{d}'], []],
-        hook_confidences=[[0.25, 1.0], None],
+        hook_confidences=[[0.25, None], None],
+        hook_sources=[["NULL", None], [None]],
         reading_ease=[-3.5, None],
         hook_words=[7, None],
     )
@@ -120,15 +122,26 @@ def test_no_read_of_an_owner_returns_a_row_of_another(store: Store):
         if name in ("accounts", "owners", "consents") or "owner" not in table.c:
             continue
         kinds = frame_schema(table)
-        filler = {pl.String: "x", pl.Date: DAY, pl.Int64: 1, pl.Float64: 0.5, pl.Boolean: True, pl.Binary: b"x"}
+        texts_of_key = [column.name for column in table.primary_key.columns if kinds[column.name] == pl.String]
+        texts_of_key = [column for column in texts_of_key if column != "owner"]
+        filler = {
+            pl.String: "x",
+            pl.Date: DAY,
+            pl.Int64: 1,
+            pl.Float64: 0.5,
+            pl.Boolean: True,
+            pl.Binary: b"x",
+            pl.List: [],
+            pl.Datetime: NOW,
+        }
         rows = [
             {
                 column: who
                 if column == "owner"
-                else ("{}" if column in ("card", "triggers", "verdict") else filler.get(kind.base_type()))
+                else ("{}" if isinstance(table.c[column].type, pg.JSONB) else filler.get(kind.base_type()))
                 for column, kind in kinds.items()
             }
-            | {column: f"{name}-{who}" for column in ("account_id", "model_id", "pool") if column in kinds}
+            | {column: f"{name}-{who}" for column in (*texts_of_key, "account_id", "pool") if column in kinds}
             for who in ("ann", "bob")
         ]
         frame = pl.DataFrame(rows, schema=kinds)

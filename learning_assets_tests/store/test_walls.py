@@ -4,7 +4,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning_assets.store.walls import SHARED, Pool, pools
+from learning_assets.store.walls import SHARED, Pool, niches, pools
 
 Account = tuple[str, str, bool | None]
 
@@ -76,3 +76,17 @@ def test_every_account_is_in_exactly_one_pool_and_no_pool_mixes_owners_but_the_s
         else:
             assert of == {pool.owner} == {pool.name}
     assert pools(accounts(*reversed(rows)), least) == found, "the order of the accounts changes nothing"
+
+
+def test_a_niche_is_learned_over_five_owners_that_consent():
+    accounts = pl.DataFrame(
+        {
+            "account_id": [f"a{n}" for n in range(12)],
+            "owner": [f"o{n}" for n in range(5)] + [f"o{n % 4}" for n in range(5)] + ["o8", "o9"],
+            "consents": [True] * 10 + [False, True],
+            "niche": ["beauty"] * 5 + ["food"] * 5 + ["beauty", None],
+        }
+    )
+    (beauty,) = niches(accounts, 5)
+    assert (beauty.name, beauty.owner, beauty.owners) == ("beauty", None, 5)
+    assert beauty.account_ids == ("a0", "a1", "a2", "a3", "a4")

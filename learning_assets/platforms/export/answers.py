@@ -41,6 +41,7 @@ class ExportSource:
     kind: SourceKind = "ads"
     cadence: Cadence = "day"
     looks_back: bool = False
+    controlled_delivery: bool = False
 
     def __init__(self, settings: Export) -> None:
         self.settings = settings

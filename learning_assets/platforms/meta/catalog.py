@@ -1,4 +1,4 @@
-"""Ads, ad sets, campaigns, creatives and videos as the catalog of a day.
+"""Ads, ad sets, campaigns, creatives and their media as the catalog of a day.
 
 What belongs here: reading the edges of one account, and what a day's catalog says of each ad. What does not: facts.
 
@@ -10,7 +10,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,9 @@ _AD = f"id,campaign_id,adset_id,status,effective_status,created_time,updated_tim
 _AD_SET = "id,campaign_id,status,effective_status,daily_budget,lifetime_budget,optimization_goal,targeting,start_time,end_time,created_time,updated_time"
 _CAMPAIGN = "id,status,effective_status,daily_budget,lifetime_budget,start_time,stop_time"
 _VIDEO = "source,length"
+_IMAGE = "hash,url,permalink_url"
+_IMAGES_A_CALL = 50
+"""Hashes that one call asks for; the platform's addresses have a longest length."""
 
 _LIVE = frozenset({"ACTIVE", "IN_PROCESS", "WITH_ISSUES"})
 _ENDED = {"DELETED": "deleted", "ARCHIVED": "archived"}
@@ -38,18 +41,19 @@ _INTERESTS = ("interests", "behaviors", "life_events", "industries", "work_posit
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """The account's edges as they came: nodes by id, and the addresses of its videos."""
+    """The account's edges as they came: nodes by id, the addresses of its videos, and those of images by hash."""
 
     ads: list[Node]
     ad_sets: dict[str, Node]
     campaigns: dict[str, Node]
     videos: dict[str, str]
+    images: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def fetch(graph: Graph, account: str, scope: Scope) -> Raw:
     """Read ads of every status with their creatives, ad sets, campaigns, and the videos that the token may see.
 
-    Raises GraphError, but not for videos: their address needs a permission of the page, and is NULL without it.
+    Raises GraphError, but not for media: the address of a video needs a permission of the page, and is NULL without it.
     """
     edge = f"act_{account}"
     ads = graph.rows((edge, "ads"), {"fields": _AD, "effective_status": list(AD_STATUSES)}, scope)
@@ -64,7 +68,27 @@ def fetch(graph: Graph, account: str, scope: Scope) -> Raw:
     except (errors.PermissionRefused, errors.Missing, errors.Misconfigured, errors.Contradiction):
         found = {}
     videos = {key: source for key, video in found.items() if isinstance(source := video.get("source"), str)}
-    return Raw(list(unique.values()), _by_id(ad_sets), _by_id(campaigns), videos)
+    return Raw(
+        list(unique.values()), _by_id(ad_sets), _by_id(campaigns), videos, _image_addresses(graph, edge, creatives, scope)
+    )
+
+
+def _image_addresses(graph: Graph, edge: str, creatives: Iterable[Node], scope: Scope) -> dict[str, str]:
+    """Addresses by hash of the images of which the creatives tell no more than that and a thumbnail."""
+    told = [_media(creative, {}, {}) for creative in creatives]
+    hashes = sorted({one["image_id"] for one in told if one["image_id"] and one["video_id"] is None and not one["image_url"]})
+    found: dict[str, str] = {}
+    for start in range(0, len(hashes), _IMAGES_A_CALL):
+        asked = {"fields": _IMAGE, "hashes": hashes[start : start + _IMAGES_A_CALL]}
+        try:
+            images = graph.rows((edge, "adimages"), asked, scope)
+        except (errors.PermissionRefused, errors.Missing, errors.Misconfigured, errors.Contradiction):
+            break
+        for image in images:
+            address = _one(image.get("url"), image.get("permalink_url"))
+            if address is not None and image.get("hash") is not None:
+                found[str(image["hash"])] = address
+    return found
 
 
 def rows(raw: Raw, account: AdAccount, day: date, now: datetime) -> pl.DataFrame:
@@ -135,7 +159,7 @@ def _row(raw: Raw, account: AdAccount, day: date, now: datetime, ad: Node) -> No
         "template": _template(creative),
         "audience": _audience(ad_set.get("targeting")),
         **_words(creative),
-        **_media(creative, raw.videos),
+        **_media(creative, raw.videos, raw.images),
     }
 
 
@@ -241,20 +265,22 @@ def _words(creative: Node) -> Node:
     }
 
 
-def _media(creative: Node, videos: Mapping[str, str]) -> Node:
+def _media(creative: Node, videos: Mapping[str, str], images: Mapping[str, str]) -> Node:
+    """Ids and addresses of the creative's media. A thumbnail stands for a video only: that of an image is too small to be read."""
     story, feed = _node(creative, "object_story_spec"), _node(creative, "asset_feed_spec")
     link, video, photo = _node(story, "link_data"), _node(story, "video_data"), _node(story, "photo_data")
     child, image, moving = _first(link.get("child_attachments")), _first(feed.get("images")), _first(feed.get("videos"))
     video_id = _video_id(creative)
+    image_id = _one(
+        creative.get("image_hash"),
+        link.get("image_hash"),
+        video.get("image_hash"),
+        child.get("image_hash"),
+        photo.get("image_hash"),
+        image.get("hash"),
+    )
     return {
-        "image_id": _one(
-            creative.get("image_hash"),
-            link.get("image_hash"),
-            video.get("image_hash"),
-            child.get("image_hash"),
-            photo.get("image_hash"),
-            image.get("hash"),
-        ),
+        "image_id": image_id,
         "image_url": _one(
             creative.get("image_url"),
             link.get("picture"),
@@ -262,8 +288,8 @@ def _media(creative: Node, videos: Mapping[str, str]) -> Node:
             child.get("picture"),
             photo.get("url"),
             image.get("url"),
-            moving.get("thumbnail_url"),
-            creative.get("thumbnail_url"),
+            images.get(image_id) if image_id else None,
+            *([moving.get("thumbnail_url"), creative.get("thumbnail_url")] if video_id else []),
         ),
         "video_id": video_id,
         "video_url": videos.get(video_id) if video_id else None,

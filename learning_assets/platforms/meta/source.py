@@ -100,6 +100,7 @@ class MetaSource:
 
     cadence: Cadence = "day"
     looks_back: bool = False
+    controlled_delivery: bool = False
 
     def __init__(
         self,

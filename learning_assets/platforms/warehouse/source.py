@@ -26,6 +26,7 @@ class WarehouseSource:
     kind: SourceKind = "ads"
     cadence: Cadence = "day"
     looks_back: bool = False
+    controlled_delivery: bool = False
 
     def __init__(self, settings: Warehouse) -> None:
         self.settings = settings

@@ -420,6 +420,17 @@ class Graph:
                 lambda a=ad: _text(_unknown_cta(chosen(self.objects.creative(a), fields, "AdCreative"), hit))
                 for ad in unique.values()
             ]
+        elif edge == "advideos":
+            made = [self.objects.video(held[0]) for held in listing.videos.values()]
+            nodes = [lambda m=one: _text(chosen(m, fields, "Video")) for one in made]
+        elif edge == "adimages":
+            asked = insights.listed(params.get("hashes", ""))
+            with_image = {objects.image_hash_of(ad.facts["creative_id"]): ad for ad in ads if ad.facts["template"] != "video"}
+            nodes = [
+                lambda a=ad: _text(chosen(self.objects.image(a), fields, "AdImage"))
+                for image_hash, ad in with_image.items()
+                if not asked or image_hash in asked
+            ]
         elif edge in ("adsets", "campaigns"):
             name, group = ("ad_set_id", listing.ad_sets) if edge == "adsets" else ("campaign_id", listing.campaigns)
             make, kind = (self.objects.ad_set, "AdSet") if edge == "adsets" else (self.objects.campaign, "Campaign")

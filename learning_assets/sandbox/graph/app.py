@@ -5,7 +5,6 @@ not: the Graph API itself (`answers`), and the server's process (`sandbox.proces
 """
 
 import asyncio
-import base64
 import hmac
 import json
 import time
@@ -18,12 +17,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from learning_assets.sandbox.graph.answers import Graph, Reply, Request
+from learning_assets.sandbox.graph.files import Files, NoMedia
 
 TRANSPORT = "learning_assets.transport"
-PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
-"""A picture of one pixel."""
-MP4 = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + b"\x00\x00\x00\x08mdat"
-"""A video without any picture."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -47,6 +43,7 @@ class Server:
     def __init__(self, graph: Graph, about: dict[str, Any]) -> None:
         self.graph = graph
         self.about = about
+        self.files = Files(graph.world)
         self.last_request = time.monotonic()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,7 +56,8 @@ class Server:
         body = await _body(receive)
         headers = {name.decode().lower(): value.decode() for name, value in scope["headers"]}
         if path.startswith("/media/"):
-            await _send(send, _media(path))
+            # Making a file takes a second, in which others want to be answered.
+            await _send(send, await asyncio.to_thread(self._media, path.removeprefix("/media/")))
             return
         bearer = headers.get("authorization", "")
         bearer = bearer[7:] if bearer.lower().startswith("bearer ") else None
@@ -79,6 +77,13 @@ class Server:
             await asyncio.sleep(0.05)
             return
         await _send(send, reply)
+
+    def _media(self, name: str) -> Reply:
+        try:
+            content, kind = self.files.get(name)
+        except NoMedia as error:
+            return Reply(404, str(error).encode(), {"content-type": "text/plain"})
+        return Reply(200, content, {"content-type": kind})
 
     def _control(self, method: str, path: str, body: bytes, token: str) -> Reply:
         if not hmac.compare_digest(token.encode(), self.graph.token.encode()):
@@ -126,14 +131,6 @@ class Server:
 
 def _json(status: int, body: Any) -> Reply:
     return Reply(status, json.dumps(body).encode(), {"content-type": "application/json"})
-
-
-def _media(path: str) -> Reply:
-    if path.endswith(".png"):
-        return Reply(200, PNG, {"content-type": "image/png"})
-    if path.endswith(".mp4"):
-        return Reply(200, MP4, {"content-type": "video/mp4"})
-    return Reply(404, b"Bad URL", {"content-type": "text/plain"})
 
 
 async def _body(receive: Receive) -> bytes:

@@ -18,6 +18,7 @@ import numpy as np
 from learning_assets.sandbox.graph.errors import invalid
 from learning_assets.sandbox.graph.insights import name_of
 from learning_assets.sandbox.graph.world import Account, Launched, World
+from learning_assets.sandbox.media import PICTURE_SIDE, film_of
 
 Fields = dict[str, "Fields | None"]
 """Names of fields, each with the fields of the object it stands for, or None."""
@@ -327,7 +328,7 @@ class Objects:
                 "name": facts["headline"],
                 "description": facts["description"],
                 "caption": "shop.example",
-                "image_hash": f"{int(creative_id):032x}",
+                "image_hash": image_hash_of(creative_id),
                 "call_to_action": action,
             }
             if template == "carousel":
@@ -355,7 +356,7 @@ class Objects:
             media = (
                 {"videos": [{"video_id": video_id, "thumbnail_url": self.media(image)}]}
                 if template == "video"
-                else {"images": [{"hash": f"{int(creative_id):032x}", "url": self.media(image)}]}
+                else {"images": [{"hash": image_hash_of(creative_id), "url": self.media(image)}]}
             )
             return {
                 **media,
@@ -378,9 +379,9 @@ class Objects:
             "body": lambda: facts["body"] if shape == "plain" else None,
             "link_url": lambda: link if shape == "plain" else None,
             "call_to_action_type": lambda: facts["cta"] if shape in ("story", "plain") else None,
-            "thumbnail_url": lambda: self.media(f"thumb_{creative_id}.png"),
+            "thumbnail_url": lambda: self.media(f"thumb_{creative_id}.jpg"),
             "image_url": lambda: self.media(image) if template != "video" else None,
-            "image_hash": lambda: f"{int(creative_id):032x}" if template != "video" else None,
+            "image_hash": lambda: image_hash_of(creative_id) if template != "video" else None,
             "video_id": lambda: video_id,
             "effective_object_story_id": lambda: f"{page}_{creative_id[-12:]}",
             "object_story_id": lambda: f"{page}_{creative_id[-12:]}" if shape in ("plain", "post") else None,
@@ -397,12 +398,12 @@ class Objects:
         """A video."""
         facts = ad.facts
         video_id = facts["video_id"]
-        length = round(6 + 40 * facts["creative_draw"], 2)
+        film = film_of(self.world.market.params.seed, video_id)
         created = local_time(ad.account, facts["starts_on"] - timedelta(days=1), 14)
         return {
             "id": lambda: video_id,
             "source": lambda: self.media(f"vid_{video_id}.mp4"),
-            "length": lambda: length,
+            "length": lambda: round(film.seconds, 2),
             "title": lambda: facts["headline"],
             "description": lambda: facts["body"],
             "picture": lambda: self.media(f"img_{facts['creative_id']}.png"),
@@ -410,8 +411,33 @@ class Objects:
             "created_time": lambda: created,
             "updated_time": lambda: created,
             "status": lambda: {"video_status": "ready"},
-            "format": lambda: [{"embed_html": "", "filter": "native", "height": 720, "width": 720, "picture": None}],
+            "format": lambda: [
+                {"embed_html": "", "filter": "native", "height": film.height, "width": film.width, "picture": None}
+            ],
         }
+
+    def image(self, ad: Launched) -> Made:
+        """The image of a creative."""
+        facts, account = ad.facts, ad.account
+        image_hash = image_hash_of(facts["creative_id"])
+        created = local_time(account, facts["starts_on"] - timedelta(days=1), 14)
+        return {
+            "id": lambda: f"{account.account_id}:{image_hash}",
+            "hash": lambda: image_hash,
+            "name": lambda: f"{facts['creative_id']}.png",
+            "url": lambda: self.media(f"img_{facts['creative_id']}.png"),
+            "permalink_url": lambda: self.media(f"img_{facts['creative_id']}.png"),
+            "width": lambda: PICTURE_SIDE,
+            "height": lambda: PICTURE_SIDE,
+            "status": lambda: "ACTIVE",
+            "created_time": lambda: created,
+            "updated_time": lambda: created,
+        }
+
+
+def image_hash_of(creative_id: str) -> str:
+    """The platform's hash of a creative's image."""
+    return f"{int(creative_id):032x}"
 
 
 def minimum_budget(account: Account) -> int:

@@ -1,6 +1,6 @@
-"""Media of ads, fetched from the platform's own hosts only.
+"""One file by its address, fetched from the platform's own hosts only.
 
-What belongs here: getting one file by its address, within bounds. What does not: what is in it (the creative's DNA reads that).
+What belongs here: getting a file within bounds. What does not: what is in it (`decode`).
 
 An address comes from outside, so it is held to rules: https, hosts of the platform, redirects under the same rules, a size and a time.
 """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from learning_assets.platforms.media import MediaError, fetch
+from learning_assets.platforms.media.fetch import MediaError, fetch
 
 PICTURE = b"\x89PNG" + bytes(range(256)) * 40
 

@@ -1,0 +1,33 @@
+"""What patterns and formulas know of an ad: the attributes of its creative, with numbers as bins, and its audience."""
+
+from datetime import date
+
+import polars as pl
+
+from learning_assets.learning import bins, dna, footage
+from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
+
+_READ = (*dna.ATTRIBUTES, *footage.ATTRIBUTES)
+OF_CREATIVE = (*_READ, *bins.BINNED)
+ATTRIBUTES = (*OF_CREATIVE, "audience")
+"""Every attribute that is mined; `audience` is the ad set's."""
+
+_KEY = ["account_id", "creative_id"]
+
+
+def bins_of(store: Store, until: date) -> pl.DataFrame:
+    """The edges in force at the end of a day (columns `bins.BINS`); none before patterns were learned."""
+    return store.tables.read("attribute_bins", PIPELINE, until=until, latest=True).select(bins.BINS.names())
+
+
+def measured(store: Store) -> pl.DataFrame:
+    """All creatives with their pool, their attributes, and the numbers that are binned."""
+    numbers = [binned.column for binned in bins.BINNED.values()]
+    pools = store.pool_of_accounts().select("account_id", "pool")
+    return store.creatives([*_KEY, *_READ, *numbers]).join(pools, on="account_id", how="left")
+
+
+def described(creatives: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    """`account_id`, `creative_id` and the attributes of creatives that were `measured`; what is not known is NULL."""
+    return bins.named(creatives, edges).select(*_KEY, *OF_CREATIVE)

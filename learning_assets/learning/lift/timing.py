@@ -1,0 +1,140 @@
+"""When ads are shown: hours and weekdays.
+
+What belongs here: lifts of times against the other times of the same ad and week. What does not: lifts of what an ad is (`estimates`).
+
+An ad is shown at all hours, so it is its own control: a stratum is one ad in one week, and which ads are shown at night does not matter. Its
+hours are not independent of those of other ads, though: what happens on a Tuesday happens to all of them. So within an account the clusters
+are weeks, not ads; over several accounts the error is the larger one of those clustered by account and by week, with the smaller one of the
+degrees of freedom. Times were never assigned at random: the evidence is observational.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+
+from learning_assets.learning.lift.clusters import between, codes, floats, sum_by
+from learning_assets.learning.lift.estimates import collect, money_unit
+from learning_assets.learning.lift.found import COUNTS, METRICS, Scope, estimated, judged
+from learning_assets.settings import Patterns
+
+TIMES = pl.Schema(
+    {
+        "week": pl.Date,
+        "account_id": pl.String,
+        "ad_id": pl.String,
+        "attribute": pl.String,
+        "value": pl.String,
+        **dict.fromkeys(COUNTS, pl.Int64),
+    }
+)
+"""One row per ad, week, attribute (`posting_hour`, `posting_weekday`) and value; a count is NULL where it is not known by that time."""
+
+
+def mine(times: pl.LazyFrame, settings: Patterns, scope: Scope, niche: str | None = None) -> pl.DataFrame:
+    """Lifts of every time on CTR, CVR and ROAS.
+
+    Parameters
+    ----------
+    times : schema TIMES; the values of an attribute part the week.
+    settings, scope, niche : see `estimates.mine`.
+
+    Returns
+    -------
+    Frame with schema `found.FOUND`. `strata` are weeks of accounts; `ads_with` and `ads_without` were shown at the time, and at another.
+    The q-values are those of a family of its own.
+    """
+    parts = [
+        part.with_columns(scope=pl.lit(scope), niche=pl.lit(niche, pl.String), evidence=pl.lit("observational"))
+        for metric in METRICS
+        for part in _lifts(times, metric, settings.confidence_level, pooled=scope != "account")
+    ]
+    return judged(parts, settings.confidence_level)
+
+
+def _lifts(times: pl.LazyFrame, metric: str, level: float, *, pooled: bool) -> Iterator[pl.DataFrame]:
+    """One frame per attribute."""
+    cells = _compared(times, metric)
+    if cells.is_empty():
+        return
+    for (attribute,), rows in cells.group_by("attribute", maintain_order=True):
+        names = rows.select(pl.lit(None, pl.String).alias("account_id") if pooled else "account_id", "value").unique()
+        names = names.sort("account_id", "value").with_row_index("pattern")
+        rows = rows.join(names.drop("account_id") if pooled else names, on=["value"] if pooled else ["account_id", "value"])
+        rows = rows.with_columns(
+            account=pl.col("account_id").rank("dense").cast(pl.Int64) - 1, at=pl.col("week").rank("dense").cast(pl.Int64) - 1
+        ).sort("pattern", "account", "at")
+        pattern, account, week = codes(rows, "pattern"), codes(rows, "account"), codes(rows, "at")
+        unit = np.ones(rows.height)
+        if pooled and metric == "roas":
+            clicks, spend = (sum_by(account, floats(rows, name), int(account.max()) + 1) for name in ("clicks", "n_all"))
+            unit = np.nan_to_num(money_unit(clicks, spend))[account]
+        r, s = unit * floats(rows, "r"), unit * floats(rows, "s")
+        side = (r, s, unit > 0)
+        by_week = between(pattern, names.height, week, int(week.max()) + 1, side)
+        variance, freedom, accounts = by_week.variance, by_week.freedom, np.ones(names.height)
+        if pooled:
+            by_account = between(pattern, names.height, account, int(account.max()) + 1, side)
+            # Where one of the two cannot be told, nothing can.
+            variance = np.maximum(variance, by_account.variance)
+            freedom, accounts = np.minimum(freedom, by_account.freedom), by_account.clusters
+        total_r, total_s = sum_by(pattern, r, names.height), sum_by(pattern, s, names.height)
+        possible = (total_r > 0) & (total_s > 0)
+        lift = np.where(possible, np.log(np.where(possible, total_r, 1) / np.where(possible, total_s, 1)), np.nan)
+        by = names.join(
+            _ads(times, metric, str(attribute), pooled=pooled), on=["account_id", "value"], how="left", nulls_equal=True
+        )
+        by = by.sort("pattern")
+        counts = {
+            "ads_with": floats(by, "ads_with"),
+            "ads_without": floats(by, "ads_without"),
+            "accounts": accounts,
+            "strata": sum_by(pattern, None, names.height),
+            "impressions": sum_by(pattern, floats(rows, "impressions"), names.height),
+        }
+        found = estimated(lift, variance, freedom, counts, level)
+        yield pl.concat([found, names.drop("pattern")], how="horizontal").with_columns(
+            attribute=pl.lit(attribute), metric=pl.lit(metric)
+        )
+
+
+def _known(times: pl.LazyFrame, metric: str) -> pl.LazyFrame:
+    """Rows in which the metric is known, as n and m, with those of the ad's whole week and the rest of it."""
+    m, n = METRICS[metric]
+    of_week = ["attribute", "account_id", "ad_id", "week"]
+    return (
+        times.filter(pl.col(n).is_not_null(), pl.col(m).is_not_null())
+        .select(*of_week, "value", "impressions", "link_clicks", n=n, m=m)
+        .with_columns(pl.col("n", "m").sum().over(of_week).name.suffix("_all"))
+    )
+
+
+def _compared(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
+    """R and S by attribute, account, week and value, over the ads that were shown at the time and at another."""
+    n, m, n_all = pl.col("n").cast(pl.Float64), pl.col("m").cast(pl.Float64), pl.col("n_all")
+    return (
+        _known(times, metric)
+        .filter(pl.col("n") > 0, n_all > pl.col("n"))
+        .group_by("attribute", "account_id", "week", "value")
+        .agg(
+            r=(m * (n_all - n) / n_all).sum(),
+            s=((pl.col("m_all") - m) * n / n_all).sum(),
+            n_all=pl.col("n").sum(),
+            clicks=pl.col("link_clicks").sum(),
+            impressions=pl.col("impressions").sum(),
+        )
+        .sort("attribute", "account_id", "week", "value")
+        .collect()
+    )
+
+
+def _ads(times: pl.LazyFrame, metric: str, attribute: str, *, pooled: bool) -> pl.DataFrame:
+    """account_id (NULL if pooled), value, and how many ads were shown at the time and at another."""
+    account = pl.lit(None, pl.String).alias("account_id") if pooled else pl.col("account_id")
+    known = _known(times.filter(pl.col("attribute") == attribute), metric)
+    return collect(
+        known.group_by("account_id", "ad_id", "value")
+        .agg(at=(pl.col("n") > 0).any(), apart=(pl.col("n_all") > pl.col("n")).any())
+        .group_by(account, "value")
+        .agg(ads_with=pl.col("at").sum().cast(pl.Int64), ads_without=pl.col("apart").sum().cast(pl.Int64))
+    )
