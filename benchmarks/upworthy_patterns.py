@@ -139,9 +139,10 @@ def run(archive: Path, split_week: int) -> dict[str, float | int | None]:
 
 
 def run_short(folder: Path, seed: int) -> dict[str, float | int | None]:
-    """The same on a small simulated archive."""
+    """The same on a small simulated archive, whose arms get the same traffic."""
     path = folder / "archive.parquet"
-    simulated(seed).drop("arm").write_parquet(path)
+    alike = pl.col("impressions").max().over("clickability_test_id")
+    simulated(seed).drop("arm").with_columns(alike).write_parquet(path)
     return run(path, SHORT_UNTIL)
 
 

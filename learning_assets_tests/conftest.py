@@ -21,6 +21,7 @@ os.environ["LEARNING_START_DAY"] = "2013-01-01"
 os.environ["LEARNING_NOW"] = "2026-03-02T09:00:00+00:00"
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
+import hypothesis  # noqa: E402
 import sqlalchemy as sa  # noqa: E402
 
 from learning_assets.assets import LAKE  # noqa: E402
@@ -36,6 +37,11 @@ from learning_assets.store.store import Store  # noqa: E402
 from learning_assets_tests.platforms import messages_api  # noqa: E402
 from learning_assets_tests.platforms.messages_api import MessagesApi  # noqa: E402
 from learning_assets_tests.world import Learned, MakeWorld, World  # noqa: E402
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

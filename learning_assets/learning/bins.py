@@ -95,7 +95,7 @@ def _weights(known: pl.DataFrame) -> np.ndarray:
 
 def _quartiles(known: pl.DataFrame, step: float) -> list[float]:
     """Edges at the quartiles, multiples of `step`, of bins that hold at least 5 % each; none where the numbers hardly differ."""
-    ordered = known.with_columns(weight=pl.Series(_weights(known))).sort("x")
+    ordered = known.with_columns(weight=pl.Series(_weights(known))).sort("x", "account_id")
     x, share = ordered["x"].to_numpy(), np.cumsum(ordered["weight"].to_numpy())
     share = share / share[-1]
     at = [float(x[np.searchsorted(share, part / _PARTS - 1e-12)]) for part in range(1, _PARTS)]
@@ -172,16 +172,10 @@ def learn_hours(delivery: pl.DataFrame, kept: pl.DataFrame, day: date, settings:
     before = {row["pool"]: row for row in kept.filter(pl.col("attribute") == "posting_hour").to_dicts()}
     rows: list[dict[str, object]] = []
     share = pl.col("impressions") / pl.col("impressions").sum().over("pool", "account_id")
-    by_hour = (
-        delivery.with_columns(share=share)
-        .group_by("pool", "hour")
-        .agg(pl.col("share").sum())
-        .sort("pool", "hour")
-        .with_columns(pl.col("share") / pl.col("share").sum().over("pool"))
-    )
-    for (pool,), hours in by_hour.group_by("pool", maintain_order=True):
-        weights = np.zeros(24)
-        weights[hours["hour"].to_numpy()] = hours["share"].to_numpy()
+    by_account = delivery.with_columns(share=share).sort("pool", "account_id", "hour")
+    for (pool,), hours in by_account.group_by("pool", maintain_order=True):
+        weights = np.bincount(hours["hour"].to_numpy(), hours["share"].to_numpy(), 24)
+        weights /= weights.sum()
         old = before.get(str(pool))
         if old is not None and (
             (day - old["learned_on"]).days < settings.bins_days

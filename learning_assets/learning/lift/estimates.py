@@ -59,6 +59,8 @@ def mine(
     ValueError : a column is missing, an attribute is neither String nor List(String), or a row has no account, ad or week.
     """
     frame = select(sums, attributes)
+    # What nobody has said (files that were not read, a button that every ad has) has no two sides, and costs as much as what has.
+    attributes = [name for name in attributes if frame[name].null_count() < frame.height and _differs(frame[name])]
     parts: list[pl.DataFrame] = []
     for evidence in EVIDENCE:
         facts = facts_of(frame, attributes, evidence, scope)
@@ -90,6 +92,11 @@ class Facts:
     account_ids: pl.Series
     money_unit: Floats
     coded: Coded | None
+
+
+def _differs(values: pl.Series) -> bool:
+    """Whether there may be two sides: a list may hold several values, and some that others lack."""
+    return isinstance(values.dtype, pl.List) or values.drop_nulls().n_unique() > 1
 
 
 def select(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str]) -> pl.DataFrame:

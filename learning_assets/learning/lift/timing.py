@@ -111,21 +111,21 @@ def _known(times: pl.LazyFrame, metric: str) -> pl.LazyFrame:
 
 def _compared(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
     """R and S by attribute, account, week and value, over the ads that were shown at the time and at another."""
-    n, m, n_all = pl.col("n").cast(pl.Float64), pl.col("m").cast(pl.Float64), pl.col("n_all")
-    return (
+    key = ["attribute", "account_id", "week", "value"]
+    rows = (
         _known(times, metric)
-        .filter(pl.col("n") > 0, n_all > pl.col("n"))
-        .group_by("attribute", "account_id", "week", "value")
-        .agg(
-            r=(m * (n_all - n) / n_all).sum(),
-            s=((pl.col("m_all") - m) * n / n_all).sum(),
-            n_all=pl.col("n").sum(),
-            clicks=pl.col("link_clicks").sum(),
-            impressions=pl.col("impressions").sum(),
-        )
-        .sort("attribute", "account_id", "week", "value")
+        .filter(pl.col("n") > 0, pl.col("n_all") > pl.col("n"))
+        .sort(*key, "ad_id")
+        .with_columns(cell=pl.struct(key).rle_id().cast(pl.Int64))
         .collect()
     )
+    cells = rows.unique("cell", keep="first", maintain_order=True).select(key)
+    cell = codes(rows, "cell")
+    n, m, n_all, m_all = (floats(rows, name) for name in ("n", "m", "n_all", "m_all"))
+    # Added in the order of the ads, so that the same rows give the same bits.
+    sums = {"r": m * (n_all - n) / n_all, "s": (m_all - m) * n / n_all, "n_all": n}
+    counts = {"clicks": floats(rows, "link_clicks"), "impressions": floats(rows, "impressions")}
+    return cells.with_columns(pl.Series(name, sum_by(cell, amounts, cells.height)) for name, amounts in (sums | counts).items())
 
 
 def _ads(times: pl.LazyFrame, metric: str, attribute: str, *, pooled: bool) -> pl.DataFrame:
