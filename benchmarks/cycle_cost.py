@@ -60,7 +60,7 @@ def measure(warm_up: int) -> dict[str, Any]:
 
     from learning_assets.automation.replay import QUIET_CONSOLE
     from learning_assets.build import build_definitions, open_store
-    from learning_assets.cli import dagster_instance
+    from learning_assets.cli.learning import dagster_instance
     from learning_assets.clock import days_between
     from learning_assets.opening import open_identity
     from learning_assets.platforms.sandbox import SandboxSource

@@ -81,7 +81,7 @@ def run(seed: int, kills: int = 50, accounts: int = 6, ads: int = 12, days: int 
             "LEARNING_META_GRAPH_URL": control.url,
             "LEARNING_META_ACCESS_TOKEN": control.token,
             "LEARNING_META_POLL_SECONDS": "0.05",
-            "LEARNING_MEDIA_FILES_PER_RUN": "0",
+            "LEARNING_MEDIA_FILES_PER_DAY": "0",
         }
         whole = Path(room) / "undisturbed"
         begun = child(whole, environment, days)

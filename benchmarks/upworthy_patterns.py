@@ -27,8 +27,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.headline_pairs import BROKEN_WEEKS, SHORT_UNTIL, simulated
-from learning_assets.assets.knowledge import sound_experiments
-from learning_assets.learning import bins, dna, lift
+from learning_assets.learning import bins, dna, experiments, lift
 from learning_assets.platforms.archive import ArchiveSource
 from learning_assets.settings import Archive, Checks, Patterns
 
@@ -69,7 +68,7 @@ def sums(archive: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     creatives = dna.extract(
         texts.select("account_id", "creative_id", "headline", "body", "description", *absent, image_id="image")
     )
-    return sound_experiments(rows, Checks().sample_ratio_p), creatives.with_columns(pool=pl.lit("archive"))
+    return experiments.sound(rows, Checks().sample_ratio_p), creatives.with_columns(pool=pl.lit("archive"))
 
 
 def learned(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Patterns) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -12,11 +12,10 @@ from difflib import get_close_matches
 
 import polars as pl
 
-from learning_assets.assets.attributes import ATTRIBUTES, bins_of, described, measured
-from learning_assets.assets.knowledge import sound_experiments, with_attributes
+from learning_assets.assets.attributes import ATTRIBUTES, bins_of, measured, with_attributes
 from learning_assets.assets.report import percent
 from learning_assets.assets.words import choice, in_a_sentence, place
-from learning_assets.learning import formula, graph
+from learning_assets.learning import experiments, formula, graph
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, SHARED, Wall
 
@@ -112,7 +111,7 @@ def explain(store: Store, ad_id: str, account_id: str | None = None, as_of: date
     day = learned_day(store, as_of)
     patterns = store.settings.patterns
     days = patterns.archive_window_days if store.identity.kind == "archive" else patterns.window_days
-    sums = sound_experiments(store.sums(day, days), store.settings.checks.sample_ratio_p)
+    sums = experiments.sound(store.sums(day, days), store.settings.checks.sample_ratio_p)
     account = _account_of(store, sums, ad_id, account_id, f"in the {days} days up to {day}")
     known = store.accounts(PIPELINE).filter(pl.col("account_id") == account).row(0, named=True)
     mine = sums.filter(pl.col("account_id") == account)
@@ -182,8 +181,7 @@ def _account_of(store: Store, sums: pl.DataFrame, ad_id: str, account_id: str | 
 
 def _attributes(store: Store, rows: pl.DataFrame, day: date) -> dict[str, list[str]]:
     """The ad's values by attribute, of its newest creative; an attribute that is not known is left out."""
-    creatives = measured(store).join(rows, on=["account_id", "creative_id"], how="semi")
-    newest = with_attributes(rows, described(creatives, bins_of(store, day))).sort("week").row(-1, named=True)
+    newest = with_attributes(rows, measured(store, rows), bins_of(store, day)).sort("week").row(-1, named=True)
     values = {name: newest[name] if isinstance(newest[name], list) else [newest[name]] for name in ATTRIBUTES}
     return {
         name: kept for name, found in values.items() if (kept := [one for one in found if one not in (None, formula.UNKNOWN)])

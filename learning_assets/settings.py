@@ -202,10 +202,11 @@ class Media(_Group):
     seconds: Positive = Field(default=120, description="Seconds that decoding and measuring one file may take")
     memory_mb: Count = Field(default=2_048, description="Address space of a process that decodes, megabytes")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=2, description="Processes that decode at a time")
-    files_per_run: Annotated[int, Field(ge=0)] = Field(
-        default=200, description="Files that one cycle reads, newest creatives first; the others wait for the next; 0 for none"
+    files_per_day: Annotated[int, Field(ge=0)] = Field(
+        default=200,
+        description="Files that a day's cycle reads, newest creatives first; the others wait for the next day's; 0 for none",
     )
-    simulated_files_per_run: Annotated[int, Field(ge=0)] = Field(
+    simulated_files_per_day: Annotated[int, Field(ge=0)] = Field(
         default=6, description="The same for the simulated platform, which has to make its files first"
     )
     attempts: Count = Field(default=3, description="Days on which a file is tried that could not be fetched, or passed a limit")

@@ -6,7 +6,7 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
-from learning_assets.assets.knowledge import in_words, strongest
+from learning_assets.assets.patterns import in_words, strongest
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE
 

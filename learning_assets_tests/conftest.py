@@ -23,7 +23,9 @@ os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
 
 import hypothesis  # noqa: E402
 import sqlalchemy as sa  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
+from learning_assets import cli  # noqa: E402
 from learning_assets.assets import LAKE  # noqa: E402
 from learning_assets.automation.replay import replay  # noqa: E402
 from learning_assets.clock import days_between  # noqa: E402
@@ -36,8 +38,7 @@ from learning_assets.store.address import Address  # noqa: E402
 from learning_assets.store.store import Store  # noqa: E402
 from learning_assets_tests.platforms import messages_api  # noqa: E402
 from learning_assets_tests.platforms.messages_api import MessagesApi  # noqa: E402
-from learning_assets_tests.world import Learned, MakeWorld, World  # noqa: E402
-
+from learning_assets_tests.world import Learned, MakeWorld, Run, World  # noqa: E402
 
 # How long an example takes says how busy the machine is.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -186,3 +187,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data are not at {folder}; set LEARNING_SHARED_DATA")
     return folder
+
+
+@pytest.fixture
+def run(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command on the world that has learned."""
+    assert learned.settings.database_url is not None
+    monkeypatch.setenv("LEARNING_HOME", str(learned.settings.home))
+    monkeypatch.setenv("LEARNING_DATABASE_URL", learned.settings.database_url.get_secret_value())
+    for group, values in LEARNED.items():
+        for name, value in values.items():
+            monkeypatch.setenv(f"LEARNING_{group}_{name}".upper(), str(value))
+    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)

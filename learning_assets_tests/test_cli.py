@@ -1,7 +1,7 @@
 """The command line: what it does, and that its errors are sentences with a remedy and without frames or passwords."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -12,17 +12,17 @@ from typer.testing import CliRunner, Result
 
 from learning_assets import cli
 from learning_assets.build import open_store
+from learning_assets.cli import learning
 from learning_assets.platforms.source import ACCOUNTS
 from learning_assets.settings import Settings
 from learning_assets.store.address import Address
 from learning_assets.store.store import TEXT_TO_CLAUDE
 from learning_assets.store.walls import PIPELINE
+from learning_assets_tests.world import Run
 
 PROJECT = Path(__file__).parents[1]
 SANDBOX = {"ACCOUNTS": "6", "ADS": "6", "IMPRESSIONS": "500"}
 YESTERDAY = date(2026, 3, 1)
-
-Run = Callable[..., Result]
 
 
 def drop(server: Address, *names: str) -> None:
@@ -83,7 +83,7 @@ def test_help_names_every_command(run: Run) -> None:
 
 
 def test_demo_learns_weeks_and_shows_what_was_learned(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "DEMO_DAYS", 3)
+    monkeypatch.setattr(learning, "DEMO_DAYS", 3)
     result = run("demo")
     assert result.exit_code == 0, result.output
     assert "Learned 3 days" in result.output
@@ -252,11 +252,11 @@ def test_doctor_says_what_is_found_and_what_to_do(run: Run) -> None:
 def test_the_instance_is_found_from_any_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert cli.instance_folder() == PROJECT
+    assert learning.instance_folder() == PROJECT
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "dagster.yaml").touch()
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "own"))
-    assert cli.instance_folder() == tmp_path / "own"
+    assert learning.instance_folder() == tmp_path / "own"
 
 
 def test_a_port_that_is_taken_is_passed_over() -> None:
@@ -266,5 +266,5 @@ def test_a_port_that_is_taken_is_passed_over() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = cli.free_port("127.0.0.1", port)
+        found = learning.free_port("127.0.0.1", port)
         assert port < found < port + 100

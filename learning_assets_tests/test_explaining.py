@@ -2,34 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
-from typer.testing import CliRunner, Result
 
-from learning_assets import cli
 from learning_assets.explaining import Explanation, Standing, explain, in_plain_words
 from learning_assets.learning import graph, lift
 from learning_assets.store.walls import PIPELINE, Wall
-from learning_assets_tests.conftest import LEARNED
-from learning_assets_tests.world import Learned
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the world that has learned."""
-    assert learned.settings.database_url is not None
-    monkeypatch.setenv("LEARNING_HOME", str(learned.settings.home))
-    monkeypatch.setenv("LEARNING_DATABASE_URL", learned.settings.database_url.get_secret_value())
-    for group, values in LEARNED.items():
-        for name, value in values.items():
-            monkeypatch.setenv(f"LEARNING_{group}_{name}".upper(), str(value))
-    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
+from learning_assets_tests.world import Learned, Run
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 import polars as pl
+from typer.testing import Result
 
 from learning_assets.assets.day import REPLAY_TAG
 from learning_assets.automation.alerts import notifier
@@ -134,4 +135,6 @@ def materialized(result: dg.ExecuteInProcessResult) -> set[str]:
 
 
 MakeWorld = Callable[..., World]
+Run = Callable[..., Result]
+"""Runs a command with these arguments."""
 """Makes a world of its own: keywords are settings; a first argument is the source, in place of the one that they name."""

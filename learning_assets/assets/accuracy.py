@@ -23,6 +23,13 @@ SEGMENTS = ("template", "audience")
 _KEY = ["date", "account_id", "ad_id"]
 
 
+SHOWN = (
+    *("pool", "model", "made", "accuracy", "wape", "noise_floor", "calibration_ratio"),
+    *("skill", "skill_low", "skill_high", "ads", "ad_days"),
+)
+"""Columns of the table that the UI shows."""
+
+
 @dg.asset(partitions_def=DAILY, deps=["actuals"], kinds={"polars", "postgres"}, code_version="1")
 @bounded_retries
 def prediction_accuracy(
@@ -40,52 +47,35 @@ def prediction_accuracy(
     compared = comparisons(store, day, day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days))
     rows = measure(compared.join(store.pool_of_accounts(), on="account_id", how="inner"), settings)
     owners = store.accounts(PIPELINE).select("account_id", account_owner="owner")
-    rows = (
-        rows.join(owners, on="account_id", how="left")
-        .with_columns(owner=pl.coalesce("account_owner", "owner"))
-        .drop("account_owner")
-    )
+    owned = rows.join(owners, on="account_id", how="left").with_columns(owner=pl.coalesce("account_owner", "owner"))
     written = store.replace_day(
         "prediction_comparisons",
         day.date,
-        rows.with_columns(as_of=pl.lit(day.date)),
+        owned.drop("account_owner").with_columns(as_of=pl.lit(day.date)),
         asset="prediction_accuracy",
         onward=day.replaying,
     )
     overall = rows.filter(pl.col("account_id").is_null(), pl.col("segment") == "all").sort("pool", "model")
-    shown = overall.select(
-        "pool",
-        "model",
-        "made",
-        "accuracy",
-        "wape",
-        "noise_floor",
-        "calibration_ratio",
-        "skill",
-        "skill_low",
-        "skill_high",
-        "ads",
-        "ad_days",
-    )
-    # The figures that the UI plots are those of the pool with most impressions, of live predictions where there are any.
-    main = overall.sort(pl.col("made") == "live", "impressions", descending=True).unique(
-        "model", keep="first", maintain_order=True
-    )
-    numbers: dict[str, float | None] = {}
-    for row in main.iter_rows(named=True):
-        names = ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
-        numbers |= {f"{row['model']}_{name}": row[name] for name in names}
-    numbers |= {"ad_days_compared": compared.height}
-    plot = None if day.quiet else history(store, day)
     return report(
         written,
         store.tables.schema("prediction_comparisons"),
-        numbers,
+        figures(overall) | {"ad_days_compared": compared.height},
         table=markdown_table(
-            shown, day.simulated, "A perfect predictor shows the noise floor as its WAPE; skill is over the better baseline."
+            overall.select(SHOWN),
+            day.simulated,
+            "A perfect predictor shows the noise floor as its WAPE; skill is over the better baseline.",
         ),
-        plot=plot,
+        plot=None if day.quiet else history(store, day),
     )
+
+
+def figures(overall: pl.DataFrame) -> dict[str, float | None]:
+    """What the UI plots: of the pool with most impressions, of live predictions where there are any."""
+    main = overall.sort(pl.col("made") == "live", "impressions", descending=True).unique(
+        "model", keep="first", maintain_order=True
+    )
+    names = ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
+    return {f"{row['model']}_{name}": row[name] for row in main.iter_rows(named=True) for name in names}
 
 
 def comparisons(store: Store, day: Day, days: int) -> pl.DataFrame:

@@ -21,13 +21,19 @@ def bins_of(store: Store, until: date) -> pl.DataFrame:
     return store.tables.read("attribute_bins", PIPELINE, until=until, latest=True).select(bins.BINS.names())
 
 
-def measured(store: Store) -> pl.DataFrame:
-    """All creatives with their pool, their attributes, and the numbers that are binned."""
+def measured(store: Store, ads: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The creatives of some ads (`account_id`, `creative_id`), else all, with their pool, their attributes, and the numbers that are binned."""
     numbers = [binned.column for binned in bins.BINNED.values()]
     pools = store.pool_of_accounts().select("account_id", "pool")
-    return store.creatives([*_KEY, *_READ, *numbers]).join(pools, on="account_id", how="left")
+    found = store.creatives([*_KEY, *_READ, *numbers])
+    return (found if ads is None else found.join(ads, on=_KEY, how="semi")).join(pools, on="account_id", how="left")
 
 
 def described(creatives: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
     """`account_id`, `creative_id` and the attributes of creatives that were `measured`; what is not known is NULL."""
     return bins.named(creatives, edges).select(*_KEY, *OF_CREATIVE)
+
+
+def with_attributes(sums: pl.DataFrame, creatives: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
+    """Sums of ads with the attributes of their creatives, which were `measured`."""
+    return sums.join(described(creatives, edges), on=_KEY, how="left")

@@ -44,45 +44,51 @@ def creative_dna(
     """
     day = day_of(context, source, store.settings)
     listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
-    known = store.creatives(["account_id", "creative_id", "version", "hook_types", "first_seen"])
-    current = known.filter(pl.col("version") == VERSION)
-    window = day.pick(settings.patterns.window_days, settings.patterns.archive_window_days)
-    outdated = outdated_creatives(store, day, window, known.filter(pl.col("version") != VERSION))
-    new = pl.concat([listed.join(current, on=_KEY, how="anti"), outdated]).unique(_KEY, keep="first").sort(_KEY)
-    seen = known.select("account_id", "creative_id", "first_seen")
-    read = (
-        describe(new, settings.hooks.min_confidence)
-        .join(seen, on=_KEY, how="left")
-        .with_columns(first_seen=pl.min_horizontal("first_seen", pl.lit(day.date)))
-    )
-    owners = store.accounts(PIPELINE).select("account_id", "owner")
-    rows = store.tables.upsert("creative_dna", read.join(owners, on="account_id"))
+    new, known = to_read(store, settings, day, listed)
+    rows = store.tables.upsert("creative_dna", read(store, settings, day, new, known))
     asked = ask_hooks(store, settings, pl.concat([new, listed]).unique(_KEY, keep="first"))
     watched = read_media(store, settings, day, listed)
     live = store.creatives([*_KEY, "hook_types"]).join(listed, on=_KEY, how="semi")
     hooks = live.explode("hook_types").group_by(hook="hook_types").len("creatives").sort("creatives", descending=True)
+    unknown = hooks.filter(pl.col("hook") == "unknown")["creatives"].sum()
     numbers = {
-        "creatives_read": read.height,
+        "creatives_read": new.height,
         "creatives_live": live.height,
         "creatives_known": known.height + new.join(known, on=_KEY, how="anti").height,
-        "share_without_hook_type": hooks.filter(pl.col("hook") == "unknown")["creatives"].sum() / live.height
-        if live.height
-        else None,
+        "share_without_hook_type": unknown / live.height if live.height else None,
         **asked.numbers,
         **watched.numbers,
     }
-    schema = {name: kind for name, kind in read.schema.items() if name not in ("text", "embedding")}
+    of_claude, of_files = "What became of the creatives that Claude may be asked about.", "What is known of the files."
     return report(
         Written("creative_dna", rows, 1),
-        schema,
+        {name: kind for name, kind in store.tables.schema("creative_dna").items() if name not in ("text", "embedding")},
         numbers,
         table=markdown_table(hooks, day.simulated, "Hook types of the live creatives."),
         tables={
-            "llm_status": markdown_table(
-                asked.table, day.simulated, "What became of the creatives that Claude may be asked about."
-            ),
-            "media_status": markdown_table(watched.table, day.simulated, "What is known of the files of the live creatives."),
+            "llm_status": markdown_table(asked.table, day.simulated, of_claude),
+            "media_status": markdown_table(watched.table, day.simulated, of_files),
         },
+    )
+
+
+def to_read(store: Store, settings: Settings, day: Day, listed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Catalog rows of the creatives that were never read, or by other rules, and what is stored of those that were."""
+    known = store.creatives([*_KEY, "version", "first_seen"])
+    is_current = pl.col("version") == VERSION
+    window = day.pick(settings.patterns.window_days, settings.patterns.archive_window_days)
+    outdated = outdated_creatives(store, day, window, known.filter(~is_current))
+    fresh = listed.join(known.filter(is_current), on=_KEY, how="anti")
+    return pl.concat([fresh, outdated]).unique(_KEY, keep="first").sort(_KEY), known
+
+
+def read(store: Store, settings: Settings, day: Day, new: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `creative_dna` of new creatives; `first_seen` stays what it was."""
+    return (
+        describe(new, settings.hooks.min_confidence)
+        .join(known.select(*_KEY, "first_seen"), on=_KEY, how="left")
+        .with_columns(first_seen=pl.min_horizontal("first_seen", pl.lit(day.date)))
+        .join(store.accounts(PIPELINE).select("account_id", "owner"), on="account_id")
     )
 
 

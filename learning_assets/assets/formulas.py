@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets.attributes import ATTRIBUTES, bins_of, described, measured
+from learning_assets.assets.attributes import ATTRIBUTES, bins_of, measured, with_attributes
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.knowledge import scopes, sound_experiments, with_attributes
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.assets.words import choice, place
-from learning_assets.learning import formula, score, suggestions
+from learning_assets.learning import experiments, formula, score, suggestions
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
@@ -81,7 +80,7 @@ def learned(store: Store, day: Day, settings: Settings) -> Iterator[pl.DataFrame
     past = score.history(window, ATTRIBUTES, rules)
     patterns = store.tables.read("learning_patterns", PIPELINE, until=day.date, latest=True)
     yield pl.DataFrame(schema={**formula.FORMULA, **score.KEPT, **suggestions.BETWEEN})
-    for scope, pool in scopes(store):
+    for scope, pool in store.scopes():
         if pool is None:
             for rows in formula.mine(judged, ATTRIBUTES, NUMBERS, rules, scope).partition_by("account_id", maintain_order=True):
                 yield apart(score.kept(rows, *score.learn(past, rules, [rows["account_id"][0]])), {})
@@ -107,11 +106,10 @@ def apart(rows: pl.DataFrame, between: dict[str, float | None]) -> pl.DataFrame:
 def window_of(store: Store, day: Day, settings: Settings) -> pl.DataFrame:
     """The window's sums by ad and week with owner, fingerprint, attributes and numbers of the creatives."""
     days = day.pick(settings.formula.window_days, settings.formula.archive_window_days)
-    sums = sound_experiments(store.sums(day.date, days), settings.checks.sample_ratio_p)
-    creatives = measured(store).join(sums, on=_KEY, how="semi")
+    sums = experiments.sound(store.sums(day.date, days), settings.checks.sample_ratio_p)
     of_creative = store.creatives([*_KEY, "fingerprint", *NUMBERS])
     owners = store.accounts(PIPELINE).select("account_id", "owner")
-    window = with_attributes(sums, described(creatives, bins_of(store, day.date)))
+    window = with_attributes(sums, measured(store, sums), bins_of(store, day.date))
     return window.join(of_creative, on=_KEY, how="left").join(owners, on="account_id", how="left")
 
 

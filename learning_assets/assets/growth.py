@@ -1,12 +1,13 @@
 """Did the accounts get better: `snapshots`, and the audit of the runs, `learning_cycles`."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.report import markdown_table, report
+from learning_assets.assets.report import Number, markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import growth, rates
 from learning_assets.partitions import DAILY
@@ -41,33 +42,34 @@ def snapshots(
     rows = pl.concat([per_account(store, day, days, grown), over_all(store, day, days, grown, settings)], how="diagonal")
     written = store.replace_day("improvement_snapshots", day.date, rows, asset="snapshots", onward=day.replaying)
     whole = rows.filter(pl.col("account_id").is_null()).row(0, named=True)
+    return report(
+        written,
+        store.tables.schema("improvement_snapshots"),
+        figures(whole, grown),
+        says=whole["reason"],
+        table=markdown_table(in_words(rows).head(30), day.simulated, f"Growth as of {day.date}."),
+        plot=None if day.quiet else curve(store, day),
+    )
+
+
+def figures(whole: Mapping[str, Any], grown: pl.DataFrame) -> dict[str, Number]:
+    """What the UI plots: the day over all accounts, and how many accounts go which way."""
     statuses = dict(grown["status"].value_counts().iter_rows())
-    numbers = {
-        **{
-            name: whole[name]
-            for name in (
-                "impressions",
-                "link_clicks",
-                "conversions",
-                "ctr",
-                "cvr",
-                "roas",
-                "ads",
-                "patterns",
-                "active_patterns",
-                "models",
-            )
-        },
+    totals = ("impressions", "link_clicks", "conversions", "ctr", "cvr", "roas", "ads", "patterns", "active_patterns", "models")
+    kinds = ("accelerating", "improving", "stable", "declining", "insufficient_data")
+    return {
+        **{name: whole[name] for name in totals},
         "improvement_factor": whole["improvement_factor"],
         "improvement_factor_low": whole["improvement_low"],
         "improvement_factor_high": whole["improvement_high"],
-        **{
-            f"accounts_{status}": statuses.get(status, 0)
-            for status in ("accelerating", "improving", "stable", "declining", "insufficient_data")
-        },
+        **{f"accounts_{status}": statuses.get(status, 0) for status in kinds},
         "accounts_on_track_for_10x": int(grown["on_track_for_10x"].fill_null(value=False).sum()),
     }
-    shown = rows.sort("account_id", nulls_last=False).select(
+
+
+def in_words(rows: pl.DataFrame) -> pl.DataFrame:
+    """Growth by account as a table, that over all accounts first."""
+    return rows.sort("account_id", nulls_last=False).select(
         pl.col("account_id").fill_null("all accounts"),
         "metric",
         baseline="baseline_value",
@@ -78,14 +80,6 @@ def snapshots(
         damped_365="damped_365",
         on_track_for_10x="on_track_for_10x",
         status="status",
-    )
-    return report(
-        written,
-        store.tables.schema("improvement_snapshots"),
-        numbers,
-        says=whole["reason"],
-        table=markdown_table(shown.head(30), day.simulated, f"Growth as of {day.date}."),
-        plot=None if day.quiet else curve(store, day),
     )
 
 

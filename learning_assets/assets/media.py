@@ -48,7 +48,7 @@ class Watched:
 
 
 def read_media(store: Store, settings: Settings, day: Day, listed: pl.DataFrame) -> Watched:
-    """Read files of the day's creatives that were not read yet, as many as a run may, and store what is in them.
+    """Read files of the day's creatives that were not read yet, as many as a day may, and store what is in them.
 
     A file that cannot be fetched or decoded leaves its creatives `unknown`, and the others go on. Days of a range whose last day is still
     to come leave their files to it. Creatives of an account with the same video or image share its reading.
@@ -65,8 +65,9 @@ def read_media(store: Store, settings: Settings, day: Day, listed: pl.DataFrame)
     # One process at a time, so that no file is fetched twice.
     with store.tables.lock("media"):
         known = store.creatives(_STORED, held["account_id"].unique().to_list()).join(held, on=_KEY)
+        room = _files_of(day, settings.media) - known.filter(_was_tried(day)).n_unique(_MEDIUM)
         due = known.filter(_is_due(day, settings.media)).sort("first_seen", *_KEY, descending=[True, False, False])
-        chosen = due.unique(_MEDIUM, keep="first", maintain_order=True).head(_files_of(day, settings.media))
+        chosen = due.unique(_MEDIUM, keep="first", maintain_order=True).head(max(0, room))
         try:
             written = [
                 _read(store, settings, day, due, chosen),
@@ -81,8 +82,15 @@ def read_media(store: Store, settings: Settings, day: Day, listed: pl.DataFrame)
 
 
 def _files_of(day: Day, settings: Media) -> int:
-    """Files that a run may read."""
-    return 0 if day.quiet else settings.simulated_files_per_run if day.simulated else settings.files_per_run
+    """Files that a day may read."""
+    return 0 if day.quiet else settings.simulated_files_per_day if day.simulated else settings.files_per_day
+
+
+def _was_tried(day: Day) -> pl.Expr:
+    """Whether the day has read a file already: by a run that was killed, say."""
+    return (pl.col("media_tried_on") == day.date) & (
+        pl.col("media_version").is_null() | (pl.col("media_version") == footage.VERSION)
+    )
 
 
 def _is_due(day: Day, settings: Media) -> pl.Expr:

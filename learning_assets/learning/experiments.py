@@ -90,6 +90,21 @@ def sample_ratio(arms: pl.DataFrame | pl.LazyFrame, threshold: float) -> pl.Data
     )
 
 
+def sound(sums: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """The sums with `experiment_id` only where arms were assigned at random and got the traffic that was planned.
+
+    An experiment whose arms got other traffic stands in `mismatched`; its ads count as observational.
+    """
+    arms = sums.filter(pl.col("assignment") == "random").group_by("account_id", "experiment_id", "ad_id")
+    checked = sample_ratio(arms.agg(pl.col("impressions").sum(), pl.col("planned_share").last()), threshold)
+    return sums.join(
+        checked.select("account_id", "experiment_id", split="status"), on=["account_id", "experiment_id"], how="left"
+    ).with_columns(
+        experiment_id=pl.when(pl.col("split") != "mismatch").then("experiment_id"),
+        mismatched=pl.when(pl.col("split") == "mismatch").then("experiment_id"),
+    )
+
+
 def _refuse(rows: pl.DataFrame, wrong: pl.Series, what: str) -> None:
     bad = rows.filter(wrong)
     if bad.height:

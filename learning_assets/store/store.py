@@ -3,7 +3,7 @@
 What belongs here: putting lake, tables, artifacts, identity and walls together. What does not: how each of them works.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from learning_assets import clock
 from learning_assets.learning.graph import Change, Graph
+from learning_assets.learning.lift import Scope
 from learning_assets.settings import Settings
 from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
@@ -260,6 +261,15 @@ class Store:
     def niches(self) -> list[Pool]:
         """Consenting accounts by niche, of at least as many owners as a pool needs; see `walls.niches`."""
         return niches(self.accounts(PIPELINE), self.settings.patterns.min_owners)
+
+    def scopes(self) -> Iterator[tuple[Scope, Pool | None]]:
+        """What is learned by, and over whose accounts: each by itself, those of a niche, and all that consent."""
+        yield "account", None
+        for pool in self.niches():
+            yield "niche", pool
+        for pool in self.pools():
+            if pool.name == SHARED:
+                yield "all", pool
 
     def set_niche(self, account_id: str, niche: str | None, by: str) -> None:
         """Record which niche an account is of; None takes it back.

@@ -1,19 +1,17 @@
 """Winner memory: it rests on the facts up to its day, is carried on from day to day, and is searched within one owner."""
 
 import re
-from collections.abc import Callable
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from learning_assets import cli
 from learning_assets.assets import GROUPS
 from learning_assets.learning import memory
 from learning_assets.searching import search
 from learning_assets.store.walls import PIPELINE, Wall
-from learning_assets_tests.world import Learned, failure, metadata
+from learning_assets_tests.world import Learned, Run, failure, metadata
 
 KEY = list(memory.KEY)
 
@@ -107,17 +105,6 @@ def test_an_older_day_is_refused_and_the_newest_replaces_itself(learned_copy: Le
 
 
 # -- on the command line
-
-Run = Callable[..., Result]
-
-
-@pytest.fixture
-def run(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on the world that has learned."""
-    assert learned.settings.database_url is not None
-    monkeypatch.setenv("LEARNING_HOME", str(learned.settings.home))
-    monkeypatch.setenv("LEARNING_DATABASE_URL", learned.settings.database_url.get_secret_value())
-    return lambda *arguments: CliRunner().invoke(cli.app, list(arguments), catch_exceptions=False)
 
 
 def words(result: Result) -> str:

@@ -294,7 +294,8 @@ def learn(log: Path, settings: Settings, day: date, fatal: str | None) -> None:
 
 def replay(log: Path, environment: dict[str, str], first: date, fatal: int | None) -> None:
     """The command `learning-assets replay --from`, on Dagster's storage in Postgres."""
-    from learning_assets.cli import run_replay, settings_now
+    from learning_assets.cli.learning import run_replay
+    from learning_assets.cli.terminal import settings_now
 
     os.environ.update(environment, DAGSTER_HOME=str(PROJECT))
     settings = settings_now()

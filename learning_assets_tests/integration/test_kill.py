@@ -21,6 +21,7 @@ from learning_assets.assets.models import champion_of
 from learning_assets.build import open_store
 from learning_assets.clock import days_between
 from learning_assets.learning import memory
+from learning_assets.learning.footage import FOOTAGE
 from learning_assets.opening import open_source
 from learning_assets.settings import Settings
 from learning_assets.store import identity, schema
@@ -304,6 +305,9 @@ def state(store: Store, before: date | None = None) -> State:
             rows = as_known_before(rows, before)
         if before is not None and "superseded_on" in rows.columns:
             rows = rows.with_columns(superseded_on=pl.when(pl.col("superseded_on") < before).then("superseded_on"))
+        if before is not None and name == "creative_dna":
+            # A file is read in its turn, whatever the day on which its creative was seen first.
+            rows = rows.drop(FOOTAGE.names())
         # The members are the newest looks at creatives: of days before a day the looks themselves are compared.
         if name != "learning_cycle_log" and (name != "winner_memory" or before is None):
             found[name] = rows if before is None or when is None else rows.filter(pl.col(when) < before)

@@ -46,7 +46,7 @@ def world(make_world: MakeWorld, control: Control) -> World:
     meta = {"graph_url": control.url, "access_token": control.token, **bounds}
     # Reading media is a test of its own (`assets/test_media.py`).
     return make_world(
-        source="meta", meta=meta, now=NOW, automation={"platform_retry_seconds": 0.01}, media={"files_per_run": 0}
+        source="meta", meta=meta, now=NOW, automation={"platform_retry_seconds": 0.01}, media={"files_per_day": 0}
     )
 
 
@@ -150,7 +150,7 @@ def connect(control: Control, database: Address, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("LEARNING_DATABASE_URL", database.learning())
     monkeypatch.setenv("LEARNING_SOURCE", "meta")
     monkeypatch.setenv("LEARNING_META_GRAPH_URL", control.url)
-    monkeypatch.setattr(cli.console, "_width", 400)
+    monkeypatch.setattr(cli.terminal.console, "_width", 400)
 
     def run(token: str, **environment: str) -> tuple[int, str]:
         asked = {"LEARNING_META_ACCESS_TOKEN": token, **environment}

@@ -23,7 +23,8 @@ def codes(frame: pl.DataFrame, column: str) -> Codes:
 
 def floats(frame: pl.DataFrame, column: str) -> Floats:
     """A column of amounts, 0 where NULL."""
-    return frame[column].fill_null(0).to_numpy().astype(np.float64)
+    amounts = frame[column].to_numpy().astype(np.float64)
+    return np.where(np.isnan(amounts), 0.0, amounts) if frame[column].null_count() else amounts
 
 
 def sum_by(code: Codes, values: Floats | None, size: int) -> Floats:

@@ -217,10 +217,12 @@ def lifts(facts: Facts, attribute: str, level: float) -> Iterator[pl.DataFrame]:
     values = sums[attribute].unique().sort()
     value = pl.col(attribute).cast(pl.Enum(values)).to_physical().cast(pl.Int64).alias("value")
     sums = (
-        sums.join(totals, on=["account_id", "stratum"], suffix="_all")
-        .join(facts.strata, on=["account_id", "stratum"])
+        sums.lazy()
+        .join(totals.lazy(), on=["account_id", "stratum"], suffix="_all")
+        .join(facts.strata.lazy(), on=["account_id", "stratum"])
         .with_columns(value)
         .sort("value", "s")
+        .collect()
     )
     ads_known = facts.ads.lazy().filter(pl.col(attribute).is_not_null())
     distinct = [

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets.attributes import ATTRIBUTES, bins_of, described, measured
+from learning_assets.assets.attributes import ATTRIBUTES, bins_of, measured, with_attributes
 from learning_assets.assets.day import Day, next_in_chain
 from learning_assets.assets.report import markdown_table, percent, report
 from learning_assets.assets.retries import bounded_retries
@@ -16,7 +16,7 @@ from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Patterns, Settings
 from learning_assets.store.store import Store
-from learning_assets.store.walls import PIPELINE, SHARED, Pool
+from learning_assets.store.walls import PIPELINE
 
 if TYPE_CHECKING:
     import altair as alt
@@ -60,14 +60,14 @@ def patterns(
 def windows(store: Store, day: Day, settings: Settings) -> tuple[pl.DataFrame, pl.LazyFrame]:
     """The window's sums by ad and week with the attributes of the ads, and by ad, week and time; bins are learned on the way and kept."""
     days = day.pick(settings.patterns.window_days, settings.patterns.archive_window_days)
-    sums = sound_experiments(store.sums(day.date, days), settings.checks.sample_ratio_p)
-    creatives = measured(store).join(sums, on=["account_id", "creative_id"], how="semi")
+    sums = experiments.sound(store.sums(day.date, days), settings.checks.sample_ratio_p)
+    creatives = measured(store, sums)
     pools, times = store.pool_of_accounts(), store.times(day.date, days)
     times = times.join(pools.lazy().select("account_id", "pool"), on="account_id", how="left")
     edges = learn_bins(store, day, creatives, times, settings.patterns)
     rows = edges.join(pools.select("pool", "owner").unique(), on="pool", how="left").with_columns(as_of=pl.lit(day.date))
     store.replace_day("attribute_bins", day.date, rows, onward=day.replaying)
-    return with_attributes(sums, described(creatives, edges)), bins.named_hours(times, edges)
+    return with_attributes(sums, creatives, edges), bins.named_hours(times, edges)
 
 
 def learn_bins(store: Store, day: Day, creatives: pl.DataFrame, times: pl.LazyFrame, settings: Patterns) -> pl.DataFrame:
@@ -86,23 +86,13 @@ def learn_bins(store: Store, day: Day, creatives: pl.DataFrame, times: pl.LazyFr
 
 def mined(store: Store, window: pl.DataFrame, times: pl.LazyFrame, settings: Patterns) -> Iterator[pl.DataFrame]:
     """Everything that is found on the day: of each account, of each niche, and of all consenting accounts together."""
-    for scope, pool in scopes(store):
+    for scope, pool in store.scopes():
         niche = pool.name if pool and scope == "niche" else None
         kept = pl.col("account_id").is_in(pool.account_ids) if pool else pl.lit(value=True)
         ads = window.filter(kept)
         yield lift.mine(ads, ATTRIBUTES, settings, scope, niche)
         yield lift.mine_pairs(ads, settings.pairs, settings, scope, niche)
         yield lift.mine_times(times.filter(kept), settings, scope, niche)
-
-
-def scopes(store: Store) -> Iterator[tuple[lift.Scope, Pool | None]]:
-    """What is mined, and over whose accounts: each by itself, those of a niche, and all that consent."""
-    yield "account", None
-    for pool in store.niches():
-        yield "niche", pool
-    for pool in store.pools():
-        if pool.name == SHARED:
-            yield "all", pool
 
 
 def figures(state: pl.DataFrame, window: pl.DataFrame) -> dict[str, int]:
@@ -117,26 +107,6 @@ def figures(state: pl.DataFrame, window: pl.DataFrame) -> dict[str, int]:
         "ads_in_window": window.select("account_id", "ad_id").n_unique(),
         "sample_ratio_mismatches": window["mismatched"].drop_nulls().n_unique(),
     }
-
-
-def sound_experiments(sums: pl.DataFrame, threshold: float) -> pl.DataFrame:
-    """The sums with `experiment_id` only where arms were assigned at random and got the traffic that was planned.
-
-    An experiment whose arms got other traffic stands in `mismatched`; its ads count as observational.
-    """
-    arms = sums.filter(pl.col("assignment") == "random").group_by("account_id", "experiment_id", "ad_id")
-    checked = experiments.sample_ratio(arms.agg(pl.col("impressions").sum(), pl.col("planned_share").last()), threshold)
-    return sums.join(
-        checked.select("account_id", "experiment_id", split="status"), on=["account_id", "experiment_id"], how="left"
-    ).with_columns(
-        experiment_id=pl.when(pl.col("split") != "mismatch").then("experiment_id"),
-        mismatched=pl.when(pl.col("split") == "mismatch").then("experiment_id"),
-    )
-
-
-def with_attributes(sums: pl.DataFrame, creatives: pl.DataFrame) -> pl.DataFrame:
-    """The sums with the attributes of their creatives; what is not known is NULL."""
-    return sums.join(creatives, on=["account_id", "creative_id"], how="left")
 
 
 def strongest(state: pl.DataFrame, count: int) -> pl.DataFrame:
