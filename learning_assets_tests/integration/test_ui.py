@@ -172,6 +172,8 @@ def page(served: Served) -> Iterator["Page"]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1600, "height": 1000}, base_url=served.url)
         page.set_default_timeout(30_000)
+        # The UI invites to its community in a box of its own, now and then, and over whatever is shown.
+        page.add_locator_handler(page.get_by_text("Skip", exact=True), lambda skip: skip.click())
         yield page
         browser.close()
 
@@ -207,7 +209,6 @@ def test_the_page_of_patterns_shows_what_a_day_taught(page: "Page") -> None:
     assert int(lines[lines.index("patterns_testing") + 1]) > 0
     assert "Failed (0)" in lines
     page.get_by_text("[Show Markdown]").first.click()
-    # The UI invites to its community in a box of its own, now and then.
     dialog = page.get_by_role("dialog").filter(has=page.get_by_role("columnheader", name="what was found"))
     dialog.get_by_role("columnheader", name="what was found").first.wait_for()
     said = dialog.inner_text()

@@ -315,7 +315,7 @@ def test_leaks_are_refused_by_name():
         accuracy.refuse_leaks(frame.with_columns(as_of=pl.lit(None, pl.Date)))
 
 
-def test_half_a_million_comparisons_take_under_a_second():
+def test_half_a_million_comparisons_cost_little_more_than_adding_them_up():
     rng = np.random.default_rng(9)
     accounts, ads, days, models = 200, 100, 7, 4
     frame = simulated(rng, ads=accounts * ads, days=days)
@@ -325,8 +325,12 @@ def test_half_a_million_comparisons_take_under_a_second():
     )
     by = ["model", "account_id"]
     took: list[float] = []
+    plain: list[float] = []
     for _ in range(3):
         began = time.perf_counter()
         assert accuracy.measure(frame, by, SETTINGS).height == accounts * models
         took.append(time.perf_counter() - began)
-    assert min(took) < 1.0
+        began = time.perf_counter()
+        assert frame.group_by(*by, "ad_id", "date").agg(pl.col("clicks", "impressions").sum()).height == frame.height
+        plain.append(time.perf_counter() - began)
+    assert min(took) < 10 * min(plain)
