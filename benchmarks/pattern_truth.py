@@ -253,7 +253,7 @@ def wide_sums(rng: np.random.Generator, rows: int) -> pl.DataFrame:
         ad_id=pl.format("ad_{}", "ad"),
         **{name: pl.format("value_{}", pl.Series(rng.integers(0, 12, ads))) for name in ATTRIBUTES},
     )
-    names = names.sort("account_id", "ad_id")
+    names = names.sort("account_id", "ad_id").with_columns(pl.col(ATTRIBUTES).cast(pl.Categorical))
     impressions = [rng.poisson(1_000, ads) for _ in range(weeks)]
     return pl.concat(
         names.with_columns(

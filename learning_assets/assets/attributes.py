@@ -35,5 +35,6 @@ def described(creatives: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_attributes(sums: pl.DataFrame, creatives: pl.DataFrame, edges: pl.DataFrame) -> pl.DataFrame:
-    """Sums of ads with the attributes of their creatives, which were `measured`."""
-    return sums.join(described(creatives, edges), on=_KEY, how="left")
+    """Sums of ads with the attributes of their creatives, which were `measured`; names as categories, which are compared as numbers."""
+    known = described(creatives, edges).with_columns(pl.col(OF_CREATIVE).exclude(pl.List).cast(pl.Categorical))
+    return sums.with_columns(pl.col("audience").cast(pl.Categorical)).join(known, on=_KEY, how="left")

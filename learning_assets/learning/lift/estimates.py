@@ -30,8 +30,8 @@ def mine(
     ----------
     sums : one row per ad and week (several weeks of an ad in one experiment are added up) with account_id, ad_id,
         experiment_id (set only where arms were assigned at random and the sample ratio is sound), week, impressions,
-        link_clicks, conversions, spend_micros, revenue_micros, and the attributes: String, or List(String) where
-        several values may hold. A NULL attribute, `unknown` or an empty list puts a row on neither side; a NULL count
+        link_clicks, conversions, spend_micros, revenue_micros, and the attributes: Categorical or String (which costs
+        more time), or List(String) where several values may hold. A NULL attribute, `unknown` or an empty list puts a row on neither side; a NULL count
         leaves it out of that metric only. An ad's attributes are constant within an experiment; its latest known are
         taken.
     attributes : names of the attribute columns.
@@ -56,7 +56,7 @@ def mine(
 
     Raises
     ------
-    ValueError : a column is missing, an attribute is neither String nor List(String), or a row has no account, ad or week.
+    ValueError : a column is missing, an attribute is of another type, or a row has no account, ad or week.
     """
     frame = select(sums, attributes)
     # What nobody has said (files that were not read, a button that every ad has) has no two sides, and costs as much as what has.
@@ -96,7 +96,7 @@ class Facts:
 
 def _differs(values: pl.Series) -> bool:
     """Whether there may be two sides: a list may hold several values, and some that others lack."""
-    return isinstance(values.dtype, pl.List) or values.drop_nulls().n_unique() > 1
+    return isinstance(values.dtype, pl.List) or bool((values != values.drop_nulls().first()).any())
 
 
 def select(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str]) -> pl.DataFrame:
@@ -108,8 +108,10 @@ def select(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str]) -> pl.D
     known: list[pl.Expr] = []
     for name in attributes:
         kind, column = schema[name], pl.col(name)
-        if kind == pl.String or kind == pl.Null:
-            known.append(pl.when(column != _UNKNOWN).then(column).cast(pl.String).alias(name))
+        if kind in (pl.String, pl.Categorical):
+            known.append(pl.when(column != _UNKNOWN).then(column).alias(name))
+        elif kind == pl.Null:
+            known.append(column.cast(pl.String))
         elif kind == pl.List(pl.String):
             said = column.list.eval(pl.element().filter(pl.element() != _UNKNOWN)).list.unique()
             known.append(pl.when(said.list.len() > 0).then(said).alias(name))
@@ -214,7 +216,7 @@ def lifts(facts: Facts, attribute: str, level: float) -> Iterator[pl.DataFrame]:
         .agg(pl.col(sorted({"impressions", *counted})).sum())
     )
     totals = collect((known if listed else sums.lazy()).group_by("account_id", "stratum").agg(pl.col(counted).sum()))
-    values = sums[attribute].unique().sort()
+    values = sums[attribute].unique().cast(pl.String).sort()
     value = pl.col(attribute).cast(pl.Enum(values)).to_physical().cast(pl.Int64).alias("value")
     sums = (
         sums.lazy()

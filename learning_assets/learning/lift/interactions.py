@@ -33,7 +33,8 @@ def mine(
     Parameters, errors and the columns that are returned are those of `estimates.mine`; `attribute` and `value` name both parts, joined by
     `found.PAIR`, in the order of `attributes`. The q-values are those of a family of its own.
     """
-    frame = select(sums, attributes)
+    # Pairs are joined by the names of both values.
+    frame = select(sums, attributes).with_columns(pl.col(pl.Categorical).cast(pl.String))
     pooled = scope != "account"
     if pooled and frame["account_id"].n_unique() < settings.min_accounts:
         frame = frame.clear()
