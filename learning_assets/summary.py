@@ -52,11 +52,11 @@ def _models(store: Store, note: str) -> Table:
     rows = store.tables.read(
         "champions", PIPELINE, latest=True, columns=["as_of", "pool", "target", "status", "model_id", "reason"]
     )
-    history = store.tables.read("champions", PIPELINE, columns=["pool", "status"])
-    counts = history.group_by("pool").agg(
+    history = store.tables.read("champions", PIPELINE, columns=["pool", "target", "status"])
+    counts = history.group_by("pool", "target").agg(
         promoted=(pl.col("status") == "retrained").sum(), challengers_that_lost=(pl.col("status") == "kept_champion").sum()
     )
-    shown = rows.join(counts, on="pool", how="left").select(
+    shown = rows.join(counts, on=["pool", "target"], how="left").select(
         "pool", "target", "model_id", "promoted", "challengers_that_lost", "status"
     )
     return _table("Models" + note, shown, "None was trained yet.")
@@ -64,10 +64,11 @@ def _models(store: Store, note: str) -> Table:
 
 def _accuracy(store: Store, note: str) -> Table:
     rows = store.tables.read("prediction_comparisons", PIPELINE, latest=True, segment="all")
-    rows = rows.filter(pl.col("account_id").is_null()).sort("pool", "made", "model")
+    rows = rows.filter(pl.col("account_id").is_null()).sort("pool", "made", "metric", "model")
     title = "Predictions against what happened" + note + ": a perfect predictor's WAPE would be the noise floor"
     shown = rows.select(
         "pool",
+        "metric",
         "model",
         "made",
         "wape",

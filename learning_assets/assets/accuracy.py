@@ -7,6 +7,7 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
+from learning_assets.assets.outcomes import observed
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import accuracy
@@ -19,18 +20,18 @@ from learning_assets.store.walls import PIPELINE
 if TYPE_CHECKING:
     import altair as alt
 
-SEGMENTS = ("template", "audience")
+SEGMENTS = ("hook_type", "template", "audience")
 _KEY = ["date", "account_id", "ad_id"]
 
 
 SHOWN = (
-    *("pool", "model", "made", "accuracy", "wape", "noise_floor", "calibration_ratio"),
-    *("skill", "skill_low", "skill_high", "ads", "ad_days"),
+    *("pool", "metric", "model", "made", "accuracy", "wape", "noise_floor", "calibration_ratio"),
+    *("skill", "skill_low", "skill_high", "share_known", "ads", "ad_days"),
 )
 """Columns of the table that the UI shows."""
 
 
-@dg.asset(partitions_def=DAILY, deps=["actuals"], kinds={"polars", "postgres"}, code_version="1")
+@dg.asset(partitions_def=DAILY, deps=["actuals", "creative_dna"], kinds={"polars", "postgres"}, code_version="2")
 @bounded_retries
 def prediction_accuracy(
     context: dg.AssetExecutionContext,
@@ -38,13 +39,14 @@ def prediction_accuracy(
     source: dg.ResourceParam[Source],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[None]:
-    """What was predicted for the last days against what happened, by model, pool, account and segment.
+    """What was predicted for the last days against what happened, by model, metric, horizon, pool, account and segment.
 
     `accuracy` is 1 - WAPE over ad-days with enough impressions; beside it stands the noise floor, the error that a perfect predictor would
-    show, and the skill over the better of two plain baselines. Nothing measured is NULL, with the reason.
+    show, and the skill over the better of two plain baselines. What is expected of late conversions is what can be known of them by now
+    (`share_known`). Nothing measured is NULL, with the reason.
     """
     day = day_of(context, source, store.settings)
-    compared = comparisons(store, day, day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days))
+    compared = comparisons(store, settings, day, day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days))
     rows = measure(compared.join(store.pool_of_accounts(), on="account_id", how="inner"), settings)
     owners = store.accounts(PIPELINE).select("account_id", account_owner="owner")
     owned = rows.join(owners, on="account_id", how="left").with_columns(owner=pl.coalesce("account_owner", "owner"))
@@ -55,7 +57,7 @@ def prediction_accuracy(
         asset="prediction_accuracy",
         onward=day.replaying,
     )
-    overall = rows.filter(pl.col("account_id").is_null(), pl.col("segment") == "all").sort("pool", "model")
+    overall = rows.filter(pl.col("account_id").is_null(), pl.col("segment") == "all").sort("pool", "metric", "model")
     return report(
         written,
         store.tables.schema("prediction_comparisons"),
@@ -72,13 +74,13 @@ def prediction_accuracy(
 def figures(overall: pl.DataFrame) -> dict[str, float | None]:
     """What the UI plots: of the pool with most impressions, of live predictions where there are any."""
     main = overall.sort(pl.col("made") == "live", "impressions", descending=True).unique(
-        "model", keep="first", maintain_order=True
+        ["metric", "model"], keep="first", maintain_order=True
     )
     names = ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
-    return {f"{row['model']}_{name}": row[name] for row in main.iter_rows(named=True) for name in names}
+    return {f"{row['metric']}_{row['model']}_{name}": row[name] for row in main.iter_rows(named=True) for name in names}
 
 
-def comparisons(store: Store, day: Day, days: int) -> pl.DataFrame:
+def comparisons(store: Store, settings: Settings, day: Day, days: int) -> pl.DataFrame:
     """Predictions for the window's days beside what happened and what the baselines said.
 
     Raises
@@ -89,7 +91,15 @@ def comparisons(store: Store, day: Day, days: int) -> pl.DataFrame:
     predicted = (
         store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
         .filter(pl.col("date").is_between(first, day.date))
-        .select(*_KEY, "as_of", "made", "metric", "model", "predicted")
+        .select(
+            *_KEY,
+            "as_of",
+            "made",
+            "metric",
+            "model",
+            "predicted",
+            horizon_days=(pl.col("date") - pl.col("as_of")).dt.total_days(),
+        )
         .collect()
     )
     accuracy.refuse_leaks(predicted)
@@ -98,35 +108,29 @@ def comparisons(store: Store, day: Day, days: int) -> pl.DataFrame:
         predicted.filter(pl.col("model") == model).select(*_KEY, "metric", pl.col("predicted").alias(name))
         for model, name in plain.items()
     ]
-    happened = store.facts(first, day.date).select(*_KEY, "impressions", clicks="link_clicks").collect()
-    segments = (
-        store.sums(day.date, days + 7)
-        .sort("week")
-        .group_by("account_id", "ad_id")
-        .agg(pl.col("creative_id", "audience").last())
-    )
-    templates = store.creatives(["account_id", "creative_id", "template"])
+    happened = observed(store, settings, day).filter(pl.col("date") >= first).drop("owner", "cta", "experiment_id", "age_days")
+    hooks = store.creatives(["account_id", "creative_id", "hook_types"]).rename({"hook_types": "hook_type"})
     for frame in baseline:
         predicted = predicted.join(frame, on=[*_KEY, "metric"], how="left")
-    return (
-        predicted.join(happened, on=_KEY, how="inner")
-        .join(segments, on=["account_id", "ad_id"], how="left")
-        .join(templates, on=["account_id", "creative_id"], how="left")
-    )
+    return predicted.join(happened, on=_KEY, how="inner").join(hooks, on=["account_id", "creative_id"], how="left")
 
 
 def measure(compared: pl.DataFrame, settings: Settings) -> pl.DataFrame:
     """Rows of `prediction_comparisons` but for `as_of`: every pool, account and segment that has comparisons."""
-    by = ["pool", "owner", "made", "model", "metric"]
+    what = ["made", "horizon_days", "model", "metric"]
+    by = ["pool", "owner", *what]
     whole = accuracy.measure(compared, by, settings.accuracy).with_columns(
         account_id=pl.lit(None, pl.String), segment=pl.lit("all"), segment_value=pl.lit(None, pl.String)
     )
     accounts = compared.join(whole.select("pool").unique(), on="pool").drop("owner")
     parts = [whole]
-    of_account = accuracy.measure(accounts, ["pool", "account_id", "made", "model", "metric"], settings.accuracy)
+    of_account = accuracy.measure(accounts, ["pool", "account_id", *what], settings.accuracy)
     parts.append(of_account.with_columns(segment=pl.lit("all"), segment_value=pl.lit(None, pl.String)))
     for name in SEGMENTS:
-        found = accuracy.measure(compared.filter(pl.col(name).is_not_null()), [*by, name], settings.accuracy)
+        known = compared.filter(pl.col(name).is_not_null())
+        # An ad of several hook types counts in each of them.
+        known = known.explode(name) if isinstance(known.schema[name], pl.List) else known
+        found = accuracy.measure(known, [*by, name], settings.accuracy)
         parts.append(
             found.rename({name: "segment_value"}).with_columns(account_id=pl.lit(None, pl.String), segment=pl.lit(name))
         )
@@ -142,6 +146,7 @@ def history(store: Store, day: Day) -> "alt.TopLevelMixin | None":
         PIPELINE,
         columns=["as_of", "pool", "account_id", "model", "wape", "noise_floor", "impressions"],
         segment="all",
+        metric="ctr",
         until=day.date,
     )
     rows = rows.filter(pl.col("account_id").is_null(), pl.col("wape").is_not_null())
@@ -155,7 +160,7 @@ def history(store: Store, day: Day) -> "alt.TopLevelMixin | None":
         .with_columns(model=pl.lit("noise floor (a perfect predictor)"))
     )
     lines = pl.concat([rows.select("as_of", "wape", "model"), floor.select("as_of", "wape", "model")])
-    title = f"Error of the predictions, {pool}" + (" (simulated)" if day.simulated else "")
+    title = f"Error of the predicted CTR, {pool}" + (" (simulated)" if day.simulated else "")
     return (
         alt.Chart(lines)
         .mark_line(point=True)

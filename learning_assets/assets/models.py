@@ -11,10 +11,12 @@ import polars as pl
 
 from learning_assets.assets import PREDICTIONS
 from learning_assets.assets.day import Day, day_of, next_in_chain
+from learning_assets.assets.outcomes import observed
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import baselines, ctr_model, dna, retraining, triggers
-from learning_assets.learning.retraining import ClickModel
+from learning_assets.learning.retraining import RateModel
+from learning_assets.learning.targets import TARGETS, Target
 from learning_assets.learning.triggers import Evidence
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -22,7 +24,6 @@ from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, Pool
 
-TARGET = "ctr"
 Status = Literal["no_retrain_needed", "retrained", "insufficient_data", "kept_champion"]
 CREATIVE_COLUMNS = ["account_id", "creative_id", "text", "hook_types", *dna.FEATURES]
 
@@ -36,7 +37,7 @@ class RetrainConfig(dg.Config):
 
 @dataclass(frozen=True, slots=True)
 class Retrained:
-    """What became of a pool's champion on a day; a row of `champions`, and of `models` where a challenger was trained."""
+    """What became of a pool's champion of a target on a day; a row of `champions`, and of `models` where a challenger was trained."""
 
     status: Status
     reason: str
@@ -58,15 +59,18 @@ def retrained_model(
     source: dg.ResourceParam[Source],
     settings: dg.ResourceParam[Settings],
 ) -> dg.MaterializeResult[None]:
-    """The CTR models in force: kept, or retrained and promoted.
+    """The models of CTR, CVR and ROAS in force: kept, or retrained and promoted.
 
     A challenger is trained when a trigger fires, on days before the hold-out; it takes the champion's place only if it is surely better than the
     champion and than the accounts' empirical-Bayes means on the hold-out, which neither saw.
     """
     day = next_in_chain(context, store, source, "retrained_model")
-    facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
-    creatives = store.creatives(CREATIVE_COLUMNS)
-    done = [retrain(store, settings, day, pool, facts, creatives, force=config.force) for pool in store.pools()]
+    facts, creatives = observed(store, settings, day), store.creatives(CREATIVE_COLUMNS)
+    done = [
+        retrain(store, settings, day, pool, target, facts, creatives, force=config.force)
+        for pool in store.pools()
+        for target in TARGETS.values()
+    ]
     models = _rows(store, "models", [one.model for one in done if one.model])
     # The pointer comes last: a run that is killed in between has not learned the day, and a champion in force stands in the registry.
     store.replace_day("models", day.date, models, onward=day.replaying)
@@ -78,45 +82,53 @@ def retrained_model(
         onward=day.replaying,
     )
     told = pl.DataFrame(
-        [{"pool": one.champion["pool"], "status": one.status, "why": one.reason} for one in done],
-        schema={"pool": pl.String, "status": pl.String, "why": pl.String},
+        [{"of": one.champion["target"].upper(), **one.champion, "why": one.reason} for one in done],
+        schema={"pool": pl.String, "of": pl.String, "status": pl.String, "why": pl.String},
     )
     counts = dict(told["status"].value_counts().iter_rows())
     numbers = {
-        "pools": len(done),
+        "pools": told["pool"].n_unique(),
         **{
             status: counts.get(status, 0) for status in ("retrained", "kept_champion", "no_retrain_needed", "insufficient_data")
         },
         "champions_in_force": sum(one.champion["model_id"] is not None for one in done),
         "training_seconds": sum(one.champion["seconds"] or 0.0 for one in done),
     }
-    cards = {f"card_{one.champion['pool']}": _card(one) for one in done if one.model}
+    cards = {f"card_{one.champion['target']}_{one.champion['pool']}": _card(one) for one in done if one.model}
     return report(
         written, _schema(store, "champions"), numbers, table=markdown_table(told, day.simulated, "The champions."), tables=cards
     )
 
 
 def retrain(
-    store: Store, settings: Settings, day: Day, pool: Pool, facts: pl.DataFrame, creatives: pl.DataFrame, *, force: bool
+    store: Store,
+    settings: Settings,
+    day: Day,
+    pool: Pool,
+    target: Target,
+    facts: pl.DataFrame,
+    creatives: pl.DataFrame,
+    *,
+    force: bool,
 ) -> Retrained:
-    """Decide whether a pool's model is trained anew, do it, and let it contest the champion."""
+    """Decide whether a pool's model of a target is trained anew, do it, and let it contest the champion."""
     rules = settings.models
     mine = facts.filter(pl.col("account_id").is_in(pool.account_ids))
     texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
-    last = last_champion(store, pool, day.date)
+    last = last_champion(store, pool, target, day.date)
     incumbent_id = last["model_id"] if last else None
     evidence = Evidence(
         day=day.date,
-        tried_on=last_trained(store, pool, day.date),
+        tried_on=last_trained(store, pool, target, day.date),
         max_age_days=day.pick(rules.max_age_days, rules.archive_max_age_days),
-        **measured(store, pool, day.date, incumbent_id),
+        **measured(store, pool, target, day.date, incumbent_id),
         forced=force,
     )
     fired = triggers.evaluate(evidence, rules)
     row: dict[str, Any] = {
         "as_of": day.date,
         "owner": pool.owner,
-        "target": TARGET,
+        "target": target.name,
         "pool": pool.name,
         "model_id": incumbent_id,
         "challenger_id": None,
@@ -132,15 +144,15 @@ def retrain(
         return ends("no_retrain_needed", " ".join(trigger.reason for trigger in fired if trigger.name != "force"))
     holdout_days = day.pick(rules.holdout_days, rules.archive_holdout_days)
     seen = mine.filter(pl.col("date") <= day.date - pl.duration(days=holdout_days))
-    ready = ctr_model.readiness(seen, rules)
+    ready = ctr_model.readiness(seen, rules, target)
     if not ready.ready:
         return ends("insufficient_data", ready.reason)
     began = time.monotonic()
-    challenger = retraining.train(seen, texts, rules, settings.patterns.min_owners)
-    incumbent = None if incumbent_id is None else ClickModel.load(store.artifacts.folder(incumbent_id))
+    challenger = retraining.train(seen, texts, rules, settings.patterns.min_owners, target)
+    incumbent = None if incumbent_id is None else RateModel.load(store.artifacts.folder(incumbent_id))
     verdict = retraining.contest(incumbent, challenger, mine, texts, rules)
     seconds = time.monotonic() - began
-    challenger_id = f"{TARGET}-{pool.label}-{day.date}-{challenger.fingerprint}"
+    challenger_id = f"{target.name}-{pool.label}-{day.date}-{challenger.fingerprint}"
     store.artifacts.publish(challenger_id, challenger.save)
     won = verdict.winner == "challenger"
     card = challenger.trees.card
@@ -148,7 +160,7 @@ def retrain(
         "model_id": challenger_id,
         "as_of": day.date,
         "owner": pool.owner,
-        "target": TARGET,
+        "target": target.name,
         "pool": pool.name,
         "trained_from": card.first_day,
         "trained_until": card.last_day,
@@ -158,7 +170,7 @@ def retrain(
         "seconds": seconds,
         "code_version": retraining.VERSION,
         "features_hash": card.schema_hash,
-        "facts_version": retraining.facts_version(seen),
+        "facts_version": retraining.facts_version(seen, target),
         "card": json.dumps(challenger.card() | {"verdict": asdict(verdict), "promoted": won}, default=str),
     }
     return ends(
@@ -172,30 +184,30 @@ def retrain(
     )
 
 
-def last_champion(store: Store, pool: Pool, day: date) -> dict[str, Any] | None:
+def last_champion(store: Store, pool: Pool, target: Target, day: date) -> dict[str, Any] | None:
     """A pool's row of `champions` of the newest day before `day`."""
     before = store.newest_day("retrained_model", before=day)
     if before is None:
         return None
-    rows = store.tables.read("champions", PIPELINE, as_of=before, target=TARGET, pool=pool.name).to_dicts()
+    rows = store.tables.read("champions", PIPELINE, as_of=before, target=target.name, pool=pool.name).to_dicts()
     return rows[0] if rows else None
 
 
-def champion_of(store: Store, pool: Pool, day: date) -> tuple[str, ClickModel] | None:
+def champion_of(store: Store, pool: Pool, target: Target, day: date) -> tuple[str, RateModel] | None:
     """A pool's champion as of a day, with its id; None where none has won yet."""
-    rows = store.tables.read("champions", PIPELINE, until=day, latest=True, target=TARGET, pool=pool.name).to_dicts()
+    rows = store.tables.read("champions", PIPELINE, until=day, latest=True, target=target.name, pool=pool.name).to_dicts()
     if not rows or rows[0]["model_id"] is None:
         return None
-    return rows[0]["model_id"], ClickModel.load(store.artifacts.folder(rows[0]["model_id"]))
+    return rows[0]["model_id"], RateModel.load(store.artifacts.folder(rows[0]["model_id"]))
 
 
-def last_trained(store: Store, pool: Pool, day: date) -> date | None:
+def last_trained(store: Store, pool: Pool, target: Target, day: date) -> date | None:
     """The newest day before `day` on which a challenger was trained."""
-    rows = store.tables.read("models", PIPELINE, columns=["as_of"], target=TARGET, pool=pool.name)
+    rows = store.tables.read("models", PIPELINE, columns=["as_of"], target=target.name, pool=pool.name)
     return rows.filter(pl.col("as_of") < day)["as_of"].max()  # pyright: ignore[reportReturnType]
 
 
-def measured(store: Store, pool: Pool, day: date, model_id: str | None) -> dict[str, float | None]:
+def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str | None) -> dict[str, float | None]:
     """WAPE and noise floor of the champion over the pool as of `day`; None where there is none or nothing was measured."""
     if model_id is None:
         return {"wape": None, "noise_floor": None}
@@ -207,7 +219,7 @@ def measured(store: Store, pool: Pool, day: date, model_id: str | None) -> dict[
         pool=pool.name,
         segment="all",
         model="xgboost",
-        metric=TARGET,
+        metric=target.name,
     ).filter(pl.col("account_id").is_null(), pl.col("wape").is_not_null())
     if rows.is_empty():
         return {"wape": None, "noise_floor": None}
@@ -257,10 +269,13 @@ def predictions(
     empirical-Bayes mean (`account_mean`). An ad of which nothing can be said has no row.
     """
     day = day_of(context, source, store.settings)
-    facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
-    creatives = store.creatives(CREATIVE_COLUMNS)
+    facts, creatives = observed(store, settings, day), store.creatives(CREATIVE_COLUMNS)
     live = live_next(store.lake.scan("ad_catalog", day.date, day.date), day).collect()
-    found = [expect(store, settings, day, pool, live, facts, creatives) for pool in store.pools()]
+    found = [
+        expect(store, settings, day, pool, target, live, facts, creatives)
+        for pool in store.pools()
+        for target in TARGETS.values()
+    ]
     made = "live" if store.now.date() <= day.next else "replayed"
     rows = (
         pl.concat([PREDICTIONS.to_frame().drop("as_of", "date", "made_at", "made"), *found])
@@ -268,23 +283,23 @@ def predictions(
             as_of=pl.lit(day.date), date=pl.lit(day.next), made_at=pl.lit(store.now).dt.cast_time_unit("us"), made=pl.lit(made)
         )
         .select(PREDICTIONS.names())
-        .sort("account_id", "ad_id", "model")
+        .sort("account_id", "ad_id", "metric", "model")
     )
     written = store.lake.write("predictions", day.date, rows)
     by_model = (
-        rows.group_by("model")
+        rows.group_by("metric", "model")
         .agg(
             ads=pl.len(),
-            mean_ctr=pl.col("predicted").mean(),
+            median=pl.col("predicted").median(),
             lowest=pl.col("predicted").min(),
             highest=pl.col("predicted").max(),
         )
-        .sort("model")
+        .sort(pl.col("metric").replace_strict({name: at for at, name in enumerate(TARGETS)}), "model")
     )
     numbers = {
         "ads": live.height,
         "predictions": rows.height,
-        **{f"ads_by_{model}": ads for model, ads in by_model.select("model", "ads").iter_rows()},
+        **{f"{metric}_by_{model}": ads for metric, model, ads in by_model.select("metric", "model", "ads").iter_rows()},
     }
     return report(written, PREDICTIONS, numbers, table=markdown_table(by_model, day.simulated, f"For {day.next}, by model."))
 
@@ -300,9 +315,16 @@ def live_next(catalog: pl.LazyFrame, day: Day) -> pl.LazyFrame:
 
 
 def expect(
-    store: Store, settings: Settings, day: Day, pool: Pool, live: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame
+    store: Store,
+    settings: Settings,
+    day: Day,
+    pool: Pool,
+    target: Target,
+    live: pl.DataFrame,
+    facts: pl.DataFrame,
+    creatives: pl.DataFrame,
 ) -> pl.DataFrame:
-    """What each model expects of a pool's live ads: `account_id`, `ad_id`, `metric`, `model`, `model_id`, `predicted`."""
+    """What each model of a target expects of a pool's live ads: `account_id`, `ad_id`, `metric`, `model`, `model_id`, `predicted`."""
     of_pool = pl.col("account_id").is_in(pool.account_ids)
     ads, seen, texts = live.filter(of_pool), facts.filter(of_pool), creatives.filter(of_pool)
     texts = texts.join(
@@ -310,12 +332,13 @@ def expect(
         on=["account_id", "creative_id"],
         how="semi",
     )
-    rates = baselines.history(seen, ads, settings.models.history_decay)
+    known = seen.drop_nulls([target.events, target.exposure])
+    rates = baselines.history(known, ads, settings.models.history_decay, target.events, target.exposure)
     by_model: dict[str, tuple[str | None, pl.Series]] = {
-        "account_mean": (None, rates["account_rate"]),
-        "own_history": (None, rates["own_rate"]),
+        "account_mean": (None, rates["account_rate"].clip(upper_bound=target.highest)),
+        "own_history": (None, rates["own_rate"].clip(upper_bound=target.highest)),
     }
-    champion = champion_of(store, pool, day.date)
+    champion = champion_of(store, pool, target, day.date)
     if champion is not None and ads.height:
         model_id, model = champion
         by_model["xgboost"] = (model_id, pl.Series(model.predict(ads, seen, texts, settings.models)))
@@ -323,7 +346,7 @@ def expect(
         ads.select(
             "account_id",
             "ad_id",
-            pl.lit(TARGET).alias("metric"),
+            pl.lit(target.name).alias("metric"),
             pl.lit(name).alias("model"),
             pl.lit(model_id, pl.String).alias("model_id"),
             expected.cast(pl.Float64).fill_nan(None).alias("predicted"),

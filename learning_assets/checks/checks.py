@@ -33,7 +33,7 @@ FACTS: dict[str, dict[str, tuple[str, Rule | None]]] = {
 LEARNED = {
     "prediction_accuracy": (
         "prediction_comparisons",
-        ("pool", "account_id", "segment", "segment_value", "model", "metric", "made"),
+        ("pool", "account_id", "segment", "segment_value", "model", "metric", "horizon_days", "made"),
         {"accuracy": (0, 1)},
     ),
     "patterns": (

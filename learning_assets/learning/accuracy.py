@@ -4,9 +4,9 @@ What belongs here: measures of predicted rates against what happened, the noise 
 plain baselines, and the refusal of predictions that saw their own target. What does not: making predictions, deciding to
 retrain.
 
-Rates are ratios of sums and every measure weights an ad-day by the metric's denominator: impressions for CTR, clicks for CVR,
-spend for ROAS. The weighted absolute percentage error is then the sum of absolute differences of counts over the sum of
-counts.
+Rates are ratios of sums and every measure weights an ad-day by the metric's exposure (`targets`): impressions for CTR, clicks
+for CVR, spend for ROAS, the latter two as far as what followed them is known. The weighted absolute percentage error is then
+the sum of absolute differences of counts over the sum of counts.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from learning_assets.learning.targets import TARGETS
 from learning_assets.settings import Accuracy
 
 Floats = NDArray[np.float64]
-
-FACTS = {"ctr": ("clicks", "impressions"), "cvr": ("conversions", "clicks"), "roas": ("revenue_micros", "spend_micros")}
-"""Numerator and denominator of each metric, by column."""
 
 SMALLEST_RATE = 1e-6
 """Log loss takes predictions to lie this far from 0 and 1 at least: a click after a prediction of 0 would cost infinitely much."""
@@ -30,8 +28,9 @@ MEASURES = pl.Schema(
         "ads": pl.Int64,
         "ad_days": pl.Int64,
         "impressions": pl.Int64,
-        "actual": pl.Int64,
+        "actual": pl.Float64,
         "expected": pl.Float64,
+        "share_known": pl.Float64,
         "accuracy": pl.Float64,
         "wape": pl.Float64,
         "noise_floor": pl.Float64,
@@ -55,7 +54,8 @@ MEASURES = pl.Schema(
 )
 """What `measure` adds to the group keys; a figure that is not known is NULL.
 
-`actual`: sum of the numerators (counts, or micros for ROAS); `expected`: the same as predicted. `accuracy` = max(0, 1 −
+`actual`: sum of the events (counts; for ROAS revenue in orders, which knows no currency); `expected`: the same as predicted, of what can be known by now.
+`share_known`: the share of the events that is known by the lag curve, 1 for CTR; `expected` over it is what is predicted in the end. `accuracy` = max(0, 1 −
 `wape`). `noise_floor`: the `wape` of a perfect predictor; `mae_floor` its `mae`. `dispersion` φ: variance of daily counts
 over Poisson variance, at least 1; NULL where no ad has two days, and the floors and `calibration_se` then take 1, the least it
 can be. `mae`, `rmse` and `calibration_error` are in units of the rate. `r2`: 1 − squared error / variance of the rates.
@@ -71,8 +71,8 @@ def measure(
 ) -> pl.DataFrame:
     """Measure predictions against what happened, for each group.
 
-    An ad-day counts if it has at least `settings.min_impressions` impressions, a prediction, and a known numerator and positive
-    denominator of its metric. The caller chooses the window by the rows it gives.
+    An ad-day counts if it has at least `settings.min_impressions` impressions, a prediction, known events and a positive
+    exposure of its metric. The caller chooses the window by the rows it gives.
 
     Dispersion is estimated from each ad's days around the ad's own total, spread as the prediction spreads it, so that a
     model that misjudges an ad does not pass its error off as noise. The noise floor is the mean absolute deviation of Poisson
@@ -86,9 +86,9 @@ def measure(
     Parameters
     ----------
     comparisons : one row per ad, date, model and metric: `date`, `account_id`, `ad_id`, `model`, `metric` (ctr, cvr or roas),
-        `predicted`, `baseline_account` and `baseline_history` (rates; the baselines may be NULL), `impressions`, `clicks`,
-        and where those metrics occur `conversions` (cvr), `spend_micros` and `revenue_micros` (roas). Further columns may
-        serve as groups.
+        `predicted`, `baseline_account` and `baseline_history` (rates; the baselines may be NULL), `impressions`, and the columns of
+        the targets that occur (`targets.exposed`): events, exposure, and `share_known` but for ctr. Further columns may serve
+        as groups.
     by : columns that make a group, at least one; `model` and `metric` must be among them unless the frame has one of each.
     settings : `min_impressions` and `bins` of equal weight for the calibration error.
     clusters : columns that make a unit of independent errors; the ad, or `("account_id",)` for groups over many accounts.
@@ -100,7 +100,7 @@ def measure(
     Raises
     ------
     ValueError : models or metrics would be mixed in a group; a metric is not known; a predicted rate is negative, not finite
-        or (ctr, cvr) above 1; a count or amount is negative; a numerator of ctr or cvr exceeds its denominator.
+        or (ctr, cvr) above 1; a count or amount is negative; clicks exceed impressions.
     """
     _refuse_mixtures(comparisons, by)
     keys = comparisons.select(by).unique().sort(by).with_row_index("group")
@@ -184,37 +184,40 @@ def _refuse_mixtures(comparisons: pl.DataFrame, by: Sequence[str]) -> None:
     for name in ("model", "metric"):
         if name not in by and comparisons[name].n_unique() > 1:
             raise ValueError(f"the comparisons hold several values of {name!r}; add it to `by`, they cannot be measured as one")
-    unknown = set(comparisons["metric"].unique().to_list()) - set(FACTS)
+    unknown = set(comparisons["metric"].unique().to_list()) - set(TARGETS)
     if unknown:
-        raise ValueError(f"metric {min(map(str, unknown))!r} is not one of {', '.join(FACTS)}")
+        raise ValueError(f"metric {min(map(str, unknown))!r} is not one of {', '.join(TARGETS)}")
 
 
 def _refuse_impossible(rows: pl.DataFrame) -> None:
     rates = ("predicted", "baseline_account", "baseline_history")
     highest = pl.when("counts").then(1.0).otherwise(float("inf"))
     checks = {name: ~pl.col(name).is_finite() | (pl.col(name) < 0) | (pl.col(name) > highest) for name in rates}
-    checks["numerator"] = (pl.col("num") < 0) | (pl.col("counts") & (pl.col("num") > pl.col("den")))
+    checks["numerator"] = (pl.col("num") < 0) | ((pl.col("metric") == "ctr") & (pl.col("num") > pl.col("den")))
     for name, check in checks.items():
         bad = rows.filter(check)
         if bad.height:
             row = bad.row(0, named=True)
             raise ValueError(
                 f"account {row['account_id']}, ad {row['ad_id']}, {row['date']}, model {row['model']}, {row['metric']}: "
-                f"{name} is impossible (predicted {row['predicted']}, happened {row['num']} of {row['den']})"
+                f"{name} is impossible (predicted {row['predicted']}, happened {row['num']:g} of {row['den']:g})"
             )
 
 
 def _rows(comparisons: pl.DataFrame, settings: Accuracy) -> pl.DataFrame:
     """Ad-days that count, with num, den, rate, expected (numerator), shape, counts and the name of the numerator."""
 
-    def fact(side: int) -> pl.Expr:
-        present = [metric for metric, columns in FACTS.items() if columns[side] in comparisons.columns]
+    def fact(side: str) -> pl.Expr:
+        columns = {name: getattr(target, side) for name, target in TARGETS.items()}
         return pl.coalesce(
-            pl.when(pl.col("metric") == metric).then(pl.col(FACTS[metric][side]).cast(pl.Int64)) for metric in present
+            pl.when(pl.col("metric") == name).then(pl.col(column).cast(pl.Float64))
+            for name, column in columns.items()
+            if column in comparisons.columns
         )
 
+    share = pl.when(pl.col("metric") != "ctr").then("share_known") if "share_known" in comparisons.columns else None
     return (
-        comparisons.with_columns(num=fact(0), den=fact(1))
+        comparisons.with_columns(num=fact("events"), den=fact("exposure"), share=pl.coalesce(share, pl.lit(1.0)))
         .filter(
             pl.col("impressions") >= settings.min_impressions,
             pl.col("predicted").is_not_null(),
@@ -240,6 +243,7 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
             pl.col("num", "den", "expected", "shape", "impressions").sum(),
             pl.col("counts", "numerator").first(),
             pl.len().alias("days"),
+            whole=(pl.col("den") / pl.col("share")).sum(),
             spread=(pl.col("num") ** 2 / pl.col("shape")).sum(),
         )
         .with_columns(
@@ -253,7 +257,7 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(
             pl.len().alias("ads"),
             pl.col("days").sum().alias("ad_days"),
-            pl.col("num", "den", "expected", "shape", "impressions", "chi2", "freedom").sum(),
+            pl.col("num", "den", "whole", "expected", "shape", "impressions", "chi2", "freedom").sum(),
             pl.col("counts", "numerator").first(),
         )
         .with_columns(
@@ -289,6 +293,7 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
         "dispersion",
         "numerator",
         actual="num",
+        share_known=den / pl.col("whole"),
         wape=wape,
         accuracy=(1 - wape).clip(lower_bound=0.0),
         noise_floor=pl.when(counts & some).then(pl.col("deviation") / pl.col("num")),

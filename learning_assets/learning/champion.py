@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from learning_assets.learning.targets import CTR, Target
 from learning_assets.settings import Models
 
 Floats = NDArray[np.float64]
@@ -22,9 +23,10 @@ Winner = Literal["challenger", "champion", "none"]
 class Comparison:
     """The challenger against one opponent on the hold-out.
 
-    `difference`: log loss of the opponent less that of the challenger, nats per impression; above 0 the challenger is better.
+    `difference`: log loss of the opponent less that of the challenger, nats per unit of exposure (an impression, for CTR); above 0 the
+    challenger is better.
     `standard_error`: of the difference, clustered by ad. `lower_bound`: one-sided, at the gate's confidence.
-    `log_loss` and `calibration` (clicks over expected clicks) are the opponent's.
+    `log_loss` and `calibration` (events over expected events) are the opponent's.
     """
 
     opponent: str
@@ -39,15 +41,15 @@ class Comparison:
 class Verdict:
     """Who is in force from now on, and on which figures that rests.
 
-    `n_ads`: ads with impressions in the hold-out. `log_loss` (nats per impression) and `calibration` (clicks over expected
-    clicks) are the challenger's. They and the comparisons are None where there was nothing to compare, as the reason says.
+    `n_ads`: ads with exposure in the hold-out; `exposure` and `events` are those of the target. `log_loss` (nats per unit of exposure) and
+    `calibration` (events over expected events) are the challenger's. They and the comparisons are None where there was nothing to compare, as the reason says.
     """
 
     winner: Winner
     reason: str
     n_ads: int
-    impressions: int
-    clicks: int
+    exposure: float
+    events: float
     log_loss: float | None = None
     calibration: float | None = None
     against_champion: Comparison | None = None
@@ -66,7 +68,9 @@ class Verdict:
         return comparison.lower_bound if comparison else None
 
 
-def contest(holdout: pl.DataFrame, champion: str | None, challenger: str, baseline: str, settings: Models) -> Verdict:
+def contest(
+    holdout: pl.DataFrame, champion: str | None, challenger: str, baseline: str, settings: Models, target: Target = CTR
+) -> Verdict:
     """Compare predictions on later days that neither model saw, and say who is in force from now on.
 
     The challenger wins if the lower bound of the paired difference in log loss is above 0 against the champion and against the
@@ -80,10 +84,11 @@ def contest(holdout: pl.DataFrame, champion: str | None, challenger: str, baseli
 
     Parameters
     ----------
-    holdout : one row per ad-day with `account_id`, `ad_id`, `link_clicks`, `impressions` and the predicted rates, whose columns
+    holdout : one row per ad-day with `account_id`, `ad_id`, the target's columns and the predicted rates, whose columns
         the next three name. All of it must be dated after the last training day of both models.
-    champion, challenger, baseline : columns of predicted CTR, inside 0 to 1; NULL or NaN where a model knows nothing.
-        `champion` is None where there is none. The baseline is the account's empirical-Bayes mean (`baselines.history`).
+    champion, challenger, baseline : columns of predicted rates, above 0 and at most the target's highest; NULL or NaN where a
+        model knows nothing. `champion` is None where there is none. The baseline is the account's empirical-Bayes mean
+        (`baselines.history`).
     settings : `gate_confidence`, `max_calibration_loss`, `min_ads`.
 
     Raises
@@ -92,38 +97,40 @@ def contest(holdout: pl.DataFrame, champion: str | None, challenger: str, baseli
         the message names the row.
     """
     models = [name for name in (champion, challenger, baseline) if name is not None]
-    rows = _checked(holdout, models)
+    rows = _checked(holdout, models, target)
     stay: Winner = "none" if champion is None else "champion"
     kept = "no model is in force" if champion is None else "the champion stays"
     n_ads = rows.select("account_id", "ad_id").n_unique()
-    clicks, impressions = int(rows["link_clicks"].sum()), int(rows["impressions"].sum())
+    events, exposure = float(rows["events"].sum()), float(rows["exposure"].sum())
 
     def keep(why: str) -> Verdict:
-        return Verdict(stay, f"{why}; {kept}.", n_ads, impressions, clicks)
+        return Verdict(stay, f"{why}; {kept}.", n_ads, exposure, events)
 
     needed = max(settings.min_ads, 2)
     if n_ads < needed:
-        return keep(f"The hold-out has {n_ads} ads with impressions, {needed} are needed")
-    if clicks == 0:
-        return keep("Nobody clicked in the hold-out, so that nothing can be compared")
+        return keep(f"The hold-out has {n_ads} ads with {target.exposure.replace('_', ' ')}, {needed} are needed")
+    if events == 0:
+        nothing = "Nobody clicked" if target is CTR else f"There are no {target.events.replace('_', ' ')}"
+        return keep(f"{nothing} in the hold-out, so that nothing can be compared")
     for name in models:
         unknown = int(rows[name].is_nan().sum())
         if unknown:
             return keep(f"{name} has no prediction for {unknown} of {rows.height} rows of the hold-out")
 
-    against_baseline = _compare(rows, challenger, baseline, settings.gate_confidence)
-    against_champion = None if champion is None else _compare(rows, challenger, champion, settings.gate_confidence)
+    against_baseline = _compare(rows, challenger, baseline, settings.gate_confidence, target)
+    against_champion = None if champion is None else _compare(rows, challenger, champion, settings.gate_confidence, target)
     calibration = _calibration(rows, challenger)
     gate = f"{settings.gate_confidence:.1%} bound, {n_ads} ads"
+    unit = "an impression" if target is CTR else f"a unit of {target.exposure.replace('_', ' ')}"
 
     def verdict(winner: Winner, reason: str) -> Verdict:
         return Verdict(
             winner,
             reason,
             n_ads,
-            impressions,
-            clicks,
-            _log_loss(rows, challenger),
+            exposure,
+            events,
+            _log_loss(rows, challenger, target),
             calibration,
             against_champion,
             against_baseline,
@@ -133,63 +140,71 @@ def contest(holdout: pl.DataFrame, champion: str | None, challenger: str, baseli
         if not comparison.lower_bound > 0:
             return verdict(
                 stay,
-                f"The challenger is not surely better than {comparison.opponent}: it gains {comparison.difference:.2e} nats an "
-                f"impression, and at least {comparison.lower_bound:.2e} ({gate}); {kept}.",
+                f"The challenger is not surely better than {comparison.opponent}: it gains {comparison.difference:.2e} nats {unit}, "
+                f"and at least {comparison.lower_bound:.2e} ({gate}); {kept}.",
             )
     tolerated = log1p(settings.max_calibration_loss)
     if against_champion and not _off(calibration) - _off(against_champion.calibration) <= tolerated:
         return verdict(
             stay,
-            f"The challenger's clicks are {calibration:.3f} times what it expected, the champion's "
+            f"The challenger's {'clicks' if target is CTR else target.events} are {calibration:.3f} times what it expected, the champion's "
             f"{against_champion.calibration:.3f}: worse by more than {settings.max_calibration_loss:.0%}; {kept}.",
         )
     won = " and ".join(
         f"{comparison.opponent} by at least {comparison.lower_bound:.2e}"
         for comparison in filter(None, (against_champion, against_baseline))
     )
-    return verdict("challenger", f"The challenger beats {won} nats an impression ({gate}).")
+    return verdict("challenger", f"The challenger beats {won} nats {unit} ({gate}).")
 
 
-def _checked(holdout: pl.DataFrame, models: list[str]) -> pl.DataFrame:
-    """Rows with impressions; predictions as floats, NaN where unknown."""
-    missing = sorted({"account_id", "ad_id", "link_clicks", "impressions", *models} - set(holdout.columns))
+def _checked(holdout: pl.DataFrame, models: list[str], target: Target) -> pl.DataFrame:
+    """Rows with exposure, their counts as `events` and `exposure`; predictions as floats, NaN where unknown."""
+    missing = sorted({"account_id", "ad_id", target.events, target.exposure, *models} - set(holdout.columns))
     if missing:
         raise ValueError(f"hold-out: no column {', '.join(map(repr, missing))}; it has {', '.join(holdout.columns)}")
-    rows = holdout.with_row_index("row").with_columns(pl.col(models).cast(pl.Float64).fill_null(nan))
-    sound = pl.col("link_clicks").is_between(0, pl.col("impressions")).fill_null(False)
-    wrong = rows.filter(~sound)
+    rows = holdout.with_row_index("row").with_columns(
+        pl.col(models).cast(pl.Float64).fill_null(nan),
+        events=pl.col(target.events).cast(pl.Float64),
+        exposure=pl.col(target.exposure).cast(pl.Float64),
+    )
+    sound = pl.col("events").is_between(0, pl.col("exposure") if target.binomial else float("inf")) & (pl.col("exposure") >= 0)
+    wrong = rows.filter(~sound.fill_null(False))
     if wrong.height:
         at = wrong.row(0, named=True)
+        rule = f"clicks lie between 0 and {target.exposure}" if target.binomial else "neither lies below 0"
         raise ValueError(
-            f"hold-out row {at['row']}, ad {at['ad_id']!r}: {at['link_clicks']} link_clicks of {at['impressions']} "
-            "impressions; clicks lie between 0 and impressions, and rows with unknown counts are to be left out"
+            f"hold-out row {at['row']}, ad {at['ad_id']!r}: {at[target.events]} {target.events} of {at[target.exposure]} "
+            f"{target.exposure}; {rule}, and rows with unknown counts are to be left out"
         )
+    closed = "right" if target.highest > 1 or not target.binomial else "none"
+    bounds = f"between 0 and {target.highest:g}, both excluded" if target.binomial else f"above 0, up to {target.highest:g}"
     for name in models:
-        wrong = rows.filter(pl.col(name).is_not_nan() & ~pl.col(name).is_between(0, 1, closed="none"))
+        wrong = rows.filter(pl.col(name).is_not_nan() & ~pl.col(name).is_between(0, target.highest, closed=closed))
         if wrong.height:
             at = wrong.row(0, named=True)
             raise ValueError(
-                f"hold-out row {at['row']}, ad {at['ad_id']!r}: {name} predicts {at[name]}; a CTR lies between 0 and 1, both "
-                "excluded. Leave it NULL where the model knows nothing"
+                f"hold-out row {at['row']}, ad {at['ad_id']!r}: {name} predicts {at[name]}; a {target.name.upper()} lies {bounds}. "
+                "Leave it NULL where the model knows nothing"
             )
-    return rows.filter(pl.col("impressions") > 0)
+    return rows.filter(pl.col("exposure") > 0)
 
 
 def _counts(rows: pl.DataFrame) -> tuple[Floats, Floats]:
-    return rows["link_clicks"].to_numpy().astype(np.float64), rows["impressions"].to_numpy().astype(np.float64)
+    return rows["events"].to_numpy(), rows["exposure"].to_numpy()
 
 
-def _log_loss(rows: pl.DataFrame, model: str) -> float:
-    """Mean log loss per impression, nats."""
-    clicks, seen = _counts(rows)
+def _log_loss(rows: pl.DataFrame, model: str, target: Target) -> float:
+    """Mean log loss per unit of exposure, nats; of a Poisson distribution up to what no prediction changes."""
+    events, exposure = _counts(rows)
     rate = rows[model].to_numpy()
-    return float(-(clicks * np.log(rate) + (seen - clicks) * np.log1p(-rate)).sum() / seen.sum())
+    misses = (exposure - events) * np.log1p(-rate) if target.binomial else -exposure * rate
+    return float(-(events * np.log(rate) + misses).sum() / exposure.sum())
 
 
 def _calibration(rows: pl.DataFrame, model: str) -> float:
-    """Clicks over expected clicks."""
-    clicks, seen = _counts(rows)
-    return float(clicks.sum()) / float((seen * rows[model].to_numpy()).sum())
+    """Events over expected events."""
+    events, exposure = _counts(rows)
+    return float(events.sum()) / float((exposure * rows[model].to_numpy()).sum())
 
 
 def _off(calibration: float) -> float:
@@ -197,28 +212,29 @@ def _off(calibration: float) -> float:
     return abs(log(calibration))
 
 
-def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: float) -> Comparison:
+def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: float, target: Target) -> Comparison:
     """Paired difference in log loss with its error clustered by ad."""
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-    clicks, seen = _counts(rows)
+    events, exposure = _counts(rows)
     ours, theirs = rows[challenger].to_numpy(), rows[opponent].to_numpy()
     # From log ratios and not from two losses, so that equal predictions differ by exactly 0.
-    gain = clicks * (np.log(ours) - np.log(theirs)) + (seen - clicks) * (np.log1p(-ours) - np.log1p(-theirs))
+    misses = (exposure - events) * (np.log1p(-ours) - np.log1p(-theirs)) if target.binomial else exposure * (theirs - ours)
+    gain = events * (np.log(ours) - np.log(theirs)) + misses
     ads = (
-        rows.select("account_id", "ad_id", "impressions", gain=gain)
+        rows.select("account_id", "ad_id", "exposure", gain=gain)
         .group_by("account_id", "ad_id")
         .agg(pl.all().sum())
         .sort("account_id", "ad_id")
     )
-    per_ad, seen_per_ad = ads["gain"].to_numpy(), ads["impressions"].to_numpy().astype(np.float64)
+    per_ad, seen_per_ad = ads["gain"].to_numpy(), ads["exposure"].to_numpy()
     total = float(seen_per_ad.sum())
     difference = float(per_ad.sum()) / total
     spread = float(((per_ad - difference * seen_per_ad) ** 2).sum())
     standard_error = sqrt(ads.height / (ads.height - 1) * spread) / total
     return Comparison(
         opponent=opponent,
-        log_loss=_log_loss(rows, opponent),
+        log_loss=_log_loss(rows, opponent, target),
         calibration=_calibration(rows, opponent),
         difference=difference,
         standard_error=standard_error,

@@ -1,4 +1,4 @@
-"""The CTR model: XGBoost over what is known of an ad before it is served.
+"""The model of a rate (CTR, CVR, ROAS): XGBoost over what is known of an ad before it is served.
 
 What belongs here: the features of an ad-day, their encoding, training, prediction, and the model's files.
 What does not: estimates from counts alone (`baselines`), features of creatives (`dna`), the text model, and whether a new model
@@ -18,22 +18,22 @@ import polars as pl
 from numpy.typing import NDArray
 
 from learning_assets.learning import baselines
+from learning_assets.learning.targets import CTR, TARGETS, Target
 from learning_assets.settings import Models
 
 if TYPE_CHECKING:
     import xgboost as xgb
 
-VERSION = "1"
+VERSION = "2"
 """Changes when the same facts would give another model."""
 
 Kind = Literal["number", "category", "labels"]
 
 _KEYS = ["date", "account_id", "ad_id"]
 _CONTEXT = ["audience", "template", "cta"]
-_COUNTS = ["impressions", "link_clicks"]
 _COMPUTED = ["weekday", "age_days", "account_log_rate", "own_log_rate", "own_weight"]
 _RISING = {"own_log_rate", "account_log_rate", "text_score"}
-"""Features with which the expected CTR can only rise."""
+"""Features with which the expected rate can only rise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,12 @@ class Readiness:
 class Card:
     """What a model is and what it saw; stored beside it as JSON.
 
-    `first_day`, `last_day`: of the ad-days that it was given; `rows` to `clicks`: those that it was trained on (`thin`).
+    `first_day`, `last_day`: of the ad-days that it was given; `rows` to `events`: those that it was trained on (`thin`). `exposure` and `events`
+    are those of the `target` (`targets.TARGETS`).
     """
 
     version: str
+    target: str
     features: tuple[Feature, ...]
     schema_hash: str
     parameters: Mapping[str, float | int | str]
@@ -79,24 +81,25 @@ class Card:
     last_day: date
     rows: int
     ads: int
-    impressions: int
-    clicks: int
+    exposure: float
+    events: float
     xgboost: str
 
 
-def readiness(facts: pl.DataFrame, settings: Models) -> Readiness:
+def readiness(facts: pl.DataFrame, settings: Models, target: Target = CTR) -> Readiness:
     """Whether enough ads have enough impressions to train on: `settings.min_ads` with `settings.min_impressions` each.
 
-    `facts`: rows with `account_id`, `ad_id`, `impressions`, `link_clicks`; NULL counts are unknown and do not count.
+    `facts`: rows with `account_id`, `ad_id`, `impressions` and the target's columns; NULL counts are unknown and do not count.
     """
-    known = facts.drop_nulls(_COUNTS)
+    known = facts.drop_nulls(["impressions", target.events, target.exposure])
     ads = known.group_by("account_id", "ad_id").agg(pl.col("impressions").sum())
     enough = ads.filter(pl.col("impressions") >= settings.min_impressions).height
     if enough < settings.min_ads:
         reason = f"{enough} ads have at least {settings.min_impressions} impressions; {settings.min_ads} are needed to train."
         return Readiness(False, enough, reason)
-    if not known["link_clicks"].sum():
-        return Readiness(False, enough, f"{enough} ads have enough impressions, but none of them was clicked.")
+    if not known[target.events].sum():
+        nothing = "none of them was clicked" if target is CTR else f"no {target.events.replace('_', ' ')} are known of them"
+        return Readiness(False, enough, f"{enough} ads have enough impressions, but {nothing}.")
     return Readiness(True, enough, f"{enough} ads have at least {settings.min_impressions} impressions.")
 
 
@@ -117,14 +120,16 @@ def thin(facts: pl.DataFrame, max_rows: int) -> pl.DataFrame:
     return facts.filter((day + ad) % step == 0)
 
 
-def features(ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models) -> pl.DataFrame:
+def features(
+    ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, target: Target = CTR
+) -> pl.DataFrame:
     """What is known of each ad-day before it is served.
 
     Parameters
     ----------
     ad_days : rows with `date`, `account_id`, `ad_id`, `creative_id`, `audience`, `template`, `cta`: past ad-days for training,
-        with `impressions` and `link_clicks`, which are handed through as labels; or the ads that are live on a day to predict.
-    facts : one row per ad and day with `date`, `account_id`, `ad_id`, `impressions`, `link_clicks`. Only rows dated before an
+        with the target's events and exposure, which are handed through as labels; or the ads that are live on a day to predict.
+    facts : one row per ad and day with `date`, `account_id`, `ad_id` and the target's columns. Only rows dated before an
         ad-day enter its features.
     creatives : one row per (`account_id`, `creative_id`); every other column is a feature: numbers, booleans, strings
         (categories) and lists of strings (labels that hold together). NULL is missing. An ad-day whose creative is not
@@ -135,7 +140,7 @@ def features(ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame
     -------
     The rows of `ad_days` in their order: keys, the counts where given, and the features: the creative's columns; `audience`,
     `template`, `cta`; `weekday` (1 Monday to 7); `age_days`, days since the ad's first fact, 0 for a new ad and NULL where that
-    is the first day of all facts, so that the ad may be older; `account_log_rate` and `own_log_rate`, logs of the smoothed CTR
+    is the first day of all facts, so that the ad may be older; `account_log_rate` and `own_log_rate`, logs of the smoothed rate
     of account and ad (`baselines.history`); `own_weight`, the share of the ad's own past in the latter, 0 to 1.
 
     Raises
@@ -143,26 +148,28 @@ def features(ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame
     ValueError : a missing column, a NULL key, a negative count (from `baselines.history`), a creative that appears twice, or
         a creative's column with the name of another feature.
     """
-    keys = ["account_id", "creative_id"]
+    keys, labels = ["account_id", "creative_id"], [target.exposure, target.events]
     missing = sorted({"creative_id", *_CONTEXT} - set(ad_days.columns))
     if missing:
         raise ValueError(f"ad_days: no column {', '.join(map(repr, missing))}; it has {', '.join(ad_days.columns)}")
-    taken = sorted({*_KEYS, *_COUNTS, *_COMPUTED} & set(creatives.columns) - set(keys))
+    taken = sorted({*_KEYS, *labels, *_COMPUTED} & set(creatives.columns) - set(keys))
     if taken:
         raise ValueError(f"creatives: column {', '.join(map(repr, taken))} is computed here; leave it out or rename it")
     twice = creatives.filter(pl.struct(keys).is_duplicated()).select(keys)
     if twice.height:
         raise ValueError(f"creatives: {twice.row(0, named=True)} appears more than once; give one row per creative")
 
-    known = facts.drop_nulls(_COUNTS)
+    known = facts.drop_nulls(labels)
     start = known.select(pl.col("date").min().alias("start"))
     born = known.group_by("account_id", "ad_id").agg(born=pl.col("date").min())
     age = (pl.col("date") - pl.col("born")).dt.total_days().clip(lower_bound=0).fill_null(0)
     may_be_older = (pl.col("date") <= pl.col("start")) | (pl.col("born") == pl.col("start")).fill_null(False)
-    counts = [name for name in _COUNTS if name in ad_days.columns]
+    counts = [name for name in labels if name in ad_days.columns]
+    history = baselines.history(
+        known, ad_days.select(*_KEYS, "creative_id", *_CONTEXT, *counts), settings.history_decay, target.events, target.exposure
+    )
     context = (
-        baselines.history(known, ad_days.select(*_KEYS, "creative_id", *_CONTEXT, *counts), settings.history_decay)
-        .join(born, on=["account_id", "ad_id"], how="left", maintain_order="left")
+        history.join(born, on=["account_id", "ad_id"], how="left", maintain_order="left")
         .join(start, how="cross", maintain_order="left")
         .select(
             *_KEYS,
@@ -191,10 +198,10 @@ def schema_hash(described: tuple[Feature, ...]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _describe(frame: pl.DataFrame, max_levels: int) -> tuple[Feature, ...]:
+def _describe(frame: pl.DataFrame, max_levels: int, target: Target) -> tuple[Feature, ...]:
     """Features of a training frame in the order of their names; the levels are those with most rows, sorted by name."""
     described: list[Feature] = []
-    for name in sorted(set(frame.columns) - {*_KEYS, *_COUNTS}):
+    for name in sorted(set(frame.columns) - {*_KEYS, target.exposure, target.events}):
         dtype = frame.schema[name]
         if dtype.is_numeric() or dtype == pl.Boolean:
             described.append(Feature(name, "number"))
@@ -252,7 +259,7 @@ class CtrModel:
     card: Card
 
     def predict(self, frame: pl.DataFrame) -> NDArray[np.float64]:
-        """Expected CTR, between 0 and 1, of each row of a frame from `features`.
+        """Expected rate of each row of a frame from `features`, above 0 and at most the target's highest.
 
         Raises ValueError where a feature is missing that the model was trained with; further columns do not matter.
         """
@@ -262,7 +269,7 @@ class CtrModel:
             return np.empty(0)
         matrix = _matrix(frame, self.card.features)
         data = xgb.DMatrix(matrix, feature_types=_types(self.card.features), enable_categorical=True, nthread=1)
-        return self.booster.predict(data).astype(np.float64)
+        return self.booster.predict(data).astype(np.float64).clip(max=TARGETS[self.card.target].highest)
 
     def importance(self) -> pl.DataFrame:
         """Share of each feature in the gain of all splits: columns `feature`, `gain` (0 to 1), largest first.
@@ -312,11 +319,8 @@ class CtrModel:
         return cls(booster, Card(**card))
 
 
-def train(
-    frame: pl.DataFrame,
-    settings: Models,
-) -> CtrModel:
-    """Train on ad-days: label clicks / impressions, weight impressions, logistic loss.
+def train(frame: pl.DataFrame, settings: Models, target: Target = CTR) -> CtrModel:
+    """Train on ad-days: label events / exposure, weight exposure; logistic loss for clicks, Poisson loss for the other targets.
 
     One row per ad-day gives the same likelihood as one row per impression. The order of the rows does not matter, and equal
     rows give equal bytes. (He et al., Practical lessons from predicting clicks on ads at Facebook, ADKDD 2014; Chen & Guestrin,
@@ -324,7 +328,7 @@ def train(
 
     Parameters
     ----------
-    frame : from `features`, with `impressions` and `link_clicks`; rows without impressions or with unknown counts are left out.
+    frame : from `features`, with the target's columns; rows without exposure or with unknown counts are left out.
     settings : `trees`, `max_depth`, `learning_rate`, `min_child_clicks`, `l2`, `max_rows`, `max_levels`, `threads`, `seed`. A large
         `min_child_clicks` and `l2` suit ad-days, which are not independent draws: a leaf should rest on many of them.
 
@@ -334,25 +338,29 @@ def train(
     """
     import xgboost as xgb
 
-    lacking = [name for name in (*_KEYS, *_COUNTS) if name not in frame.columns]
+    labels = [target.exposure, target.events]
+    lacking = [name for name in (*_KEYS, *labels) if name not in frame.columns]
     if lacking:
         raise ValueError(f"no column {', '.join(map(repr, lacking))} in the training frame; `features` hands them through")
-    rows = frame.drop_nulls(_COUNTS).filter(pl.col("impressions") > 0)
-    wrong = rows.filter(~pl.col("link_clicks").is_between(0, pl.col("impressions")))
+    rows = frame.drop_nulls(labels).filter(pl.col(target.exposure) > 0)
+    most = pl.col(target.exposure) if target.binomial else float("inf")
+    wrong = rows.filter(~pl.col(target.events).is_between(0, most))
     if wrong.height:
-        raise ValueError(f"link_clicks outside 0 to impressions: {wrong.row(0, named=True)}; see the checks of the actuals")
+        bounds = f"0 to {target.exposure}" if target.binomial else "0 or more"
+        raise ValueError(f"{target.events} outside {bounds}: {wrong.row(0, named=True)}; see the checks of the actuals")
     days = rows.select(first=pl.col("date").min(), last=pl.col("date").max()).row(0)
     rows = thin(rows, settings.max_rows).sort(_KEYS)
-    clicks, impressions = (rows[name].to_numpy().astype(np.float64) for name in ("link_clicks", "impressions"))
-    mean = float(clicks.sum() / impressions.sum()) if rows.height else 0.0
-    if not 0 < mean < 1:
-        raise ValueError(f"{rows.height} ad-days with {clicks.sum():.0f} clicks teach no model; check `readiness` before")
+    exposure, events = (rows[name].to_numpy().astype(np.float64) for name in labels)
+    mean = float(events.sum() / exposure.sum()) if rows.height else 0.0
+    if not 0 < mean < target.highest:
+        told = "clicks" if target is CTR else target.events
+        raise ValueError(f"{rows.height} ad-days with {events.sum():.0f} {told} teach no model; check `readiness` before")
 
-    described = _describe(rows, settings.max_levels)
+    described = _describe(rows, settings.max_levels, target)
     types = _types(described)
     rising = tuple(int(feature.name in _RISING) for feature in described for _ in feature.columns)
     parameters: dict[str, Any] = {
-        "objective": "binary:logistic",
+        "objective": "binary:logistic" if target.binomial else "count:poisson",
         "tree_method": "hist",
         "max_depth": settings.max_depth,
         "learning_rate": settings.learning_rate,
@@ -363,8 +371,8 @@ def train(
     }
     data = xgb.QuantileDMatrix(
         _matrix(rows, described),
-        label=clicks / impressions,
-        weight=impressions,
+        label=events / exposure,
+        weight=exposure,
         feature_types=types,
         enable_categorical=True,
         nthread=settings.threads,
@@ -376,6 +384,7 @@ def train(
     )
     card = Card(
         version=VERSION,
+        target=target.name,
         features=described,
         schema_hash=schema_hash(described),
         parameters=parameters,
@@ -384,8 +393,8 @@ def train(
         last_day=days[1],
         rows=rows.height,
         ads=rows.select("account_id", "ad_id").n_unique(),
-        impressions=int(impressions.sum()),
-        clicks=int(clicks.sum()),
+        exposure=float(exposure.sum()),
+        events=float(events.sum()),
         xgboost=xgb.__version__,
     )
     return CtrModel(booster, card)

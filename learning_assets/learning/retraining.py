@@ -1,4 +1,4 @@
-"""The whole CTR model as it is trained, kept and used: the text model's score as a feature of the trees, and the contest for the pointer.
+"""The whole model of a rate as it is trained, kept and used: the text model's score as a feature of the trees, and the contest for the pointer.
 
 What belongs here: putting text model, trees, baselines and gate together. What does not: how each of them works (`text_model`, `ctr_model`,
 `baselines`, `champion`), when to train (`triggers`) and where models are kept.
@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 from learning_assets.learning import baselines, champion, ctr_model, dna, text_model
 from learning_assets.learning.champion import Verdict
 from learning_assets.learning.ctr_model import CtrModel
+from learning_assets.learning.targets import CTR, TARGETS, Target
 from learning_assets.learning.text_model import NotEnoughText, TextModel
 from learning_assets.settings import Models
 
-VERSION = f"1+{ctr_model.VERSION}+{text_model.VERSION}"
+VERSION = f"2+{ctr_model.VERSION}+{text_model.VERSION}"
 
 _CREATIVE = ["account_id", "creative_id"]
 _SCORES = pl.Schema({"account_id": pl.String, "creative_id": pl.String, "text_score": pl.Float64})
 
 
 @dataclass(frozen=True, slots=True)
-class ClickModel:
-    """A trained CTR model.
+class RateModel:
+    """A trained model of a target.
 
     Attributes
     ----------
@@ -45,6 +46,11 @@ class ClickModel:
     scores: pl.DataFrame
 
     @property
+    def target(self) -> Target:
+        """What it predicts."""
+        return TARGETS[self.trees.card.target]
+
+    @property
     def trained_until(self) -> date:
         """The newest day that it saw."""
         return self.trees.card.last_day
@@ -52,9 +58,9 @@ class ClickModel:
     def predict(
         self, ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models
     ) -> NDArray[np.float64]:
-        """Expected CTR of each ad-day, shape (n,), 0 to 1; arguments as for `train`, and only facts before an ad-day are used."""
+        """Expected rate of each ad-day, shape (n,); arguments as for `train`, and only facts before an ad-day are used."""
         described = _described(creatives, self._scored(creatives))
-        return self.trees.predict(ctr_model.features(ad_days, facts, described, settings))
+        return self.trees.predict(ctr_model.features(ad_days, facts, described, settings, self.target))
 
     def _scored(self, creatives: pl.DataFrame) -> pl.DataFrame:
         """Text scores of the creatives: those of the fit by a model that had not seen them, others by the model itself."""
@@ -79,8 +85,9 @@ class ClickModel:
             "importance": [[name, gain] for name, gain in self.trees.importance().iter_rows()],
             "rows": card.rows,
             "ads": card.ads,
-            "impressions": card.impressions,
-            "clicks": card.clicks,
+            "target": card.target,
+            "exposure": card.exposure,
+            "events": card.events,
             "text": self.text_note,
             "xgboost": card.xgboost,
         }
@@ -94,20 +101,20 @@ class ClickModel:
             self.text.save(folder / "text.npz")
 
     @classmethod
-    def load(cls, folder: Path) -> "ClickModel":
+    def load(cls, folder: Path) -> "RateModel":
         """Read what `save` wrote; ValueError or FileNotFoundError where it cannot be used."""
         text = text_model.load(folder / "text.npz") if (folder / "text.npz").exists() else None
         note = json.loads((folder / "text.json").read_text())["note"]
         return cls(CtrModel.load(folder), text, str(note), pl.read_parquet(folder / "text_scores.parquet"))
 
 
-def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_owners: int) -> ClickModel:
-    """Train on all facts given.
+def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_owners: int, target: Target = CTR) -> RateModel:
+    """Train on all facts given. Words are learned from for CTR only: conversions are too few to tell what a word does.
 
     Parameters
     ----------
     facts : one row per ad and day: `date`, `owner`, `account_id`, `ad_id`, `creative_id`, `experiment_id` (where arms were random),
-        `audience`, `template`, `cta`, `impressions`, `link_clicks`.
+        `audience`, `template`, `cta`, `impressions`, `link_clicks`, and the target's columns (`targets.exposed`).
     creatives : one row per creative: `account_id`, `creative_id`, `text` and the columns of `dna.DNA`.
     settings : parameters of the trees; `history_decay`.
     min_owners : over several owners, n-grams of fewer owners carry no weight.
@@ -116,6 +123,15 @@ def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_ow
     ------
     ValueError : the facts teach nothing; check `ctr_model.readiness` before.
     """
+    text, note, scores = _words(facts, creatives, min_owners) if target is CTR else (None, "clicks only", _SCORES.to_frame())
+    described = _described(creatives, scores)
+    # Thinned before the features are made, so that their memory is bounded; the history of the kept ad-days is that of all facts.
+    frame = ctr_model.features(ctr_model.thin(facts, settings.max_rows), facts, described, settings, target)
+    return RateModel(ctr_model.train(frame, settings, target), text, note, scores)
+
+
+def _words(facts: pl.DataFrame, creatives: pl.DataFrame, min_owners: int) -> tuple[TextModel | None, str, pl.DataFrame]:
+    """The text model, or why there is none, and the creatives' out-of-fold scores."""
     arms = _arms(facts, creatives)
     try:
         text, found = text_model.fit_and_score(arms, min_owners=min_owners)
@@ -128,16 +144,13 @@ def train(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, min_ow
             .match_to_schema(_SCORES)
         )
     except NotEnoughText as reason:
-        text, note, scores = None, str(reason), _SCORES.to_frame()
-    described = _described(creatives, scores)
-    # Thinned before the features are made, so that their memory is bounded; the history of the kept ad-days is that of all facts.
-    frame = ctr_model.features(ctr_model.thin(facts, settings.max_rows), facts, described, settings)
-    return ClickModel(ctr_model.train(frame, settings), text, note, scores)
+        return None, str(reason), _SCORES.to_frame()
+    return text, note, scores
 
 
 def contest(
-    incumbent: ClickModel | None,
-    challenger: ClickModel,
+    incumbent: RateModel | None,
+    challenger: RateModel,
     facts: pl.DataFrame,
     creatives: pl.DataFrame,
     settings: Models,
@@ -146,21 +159,24 @@ def contest(
 
     `facts` and `creatives` as for `train`, up to and including the hold-out; each ad-day is predicted from facts before it.
     """
+    target = challenger.target
     seen = max(model.trained_until for model in (incumbent, challenger) if model is not None)
-    holdout = facts.filter((pl.col("date") > seen) & (pl.col("impressions") > 0)).drop_nulls(["impressions", "link_clicks"])
-    rates = baselines.history(facts, holdout, settings.history_decay)
-    rows = holdout.select("account_id", "ad_id", "link_clicks", "impressions").with_columns(
+    known = facts.drop_nulls([target.exposure, target.events])
+    holdout = known.filter((pl.col("date") > seen) & (pl.col(target.exposure) > 0))
+    rates = baselines.history(known, holdout, settings.history_decay, target.events, target.exposure)
+    rows = holdout.select("account_id", "ad_id", target.events, target.exposure).with_columns(
         challenger=pl.Series(challenger.predict(holdout, facts, creatives, settings), dtype=pl.Float64),
         baseline=rates["account_rate"],
     )
     if incumbent is not None:
         rows = rows.with_columns(champion=pl.Series(incumbent.predict(holdout, facts, creatives, settings), dtype=pl.Float64))
-    return champion.contest(rows, "champion" if incumbent is not None else None, "challenger", "baseline", settings)
+    return champion.contest(rows, "champion" if incumbent is not None else None, "challenger", "baseline", settings, target)
 
 
-def facts_version(facts: pl.DataFrame) -> str:
+def facts_version(facts: pl.DataFrame, target: Target = CTR) -> str:
     """Sixteen hex digits that differ where the facts do: which actuals a model saw."""
-    counts = facts.select("date", "account_id", "ad_id", "impressions", "link_clicks").sort("date", "account_id", "ad_id")
+    key = ["date", "account_id", "ad_id"]
+    counts = facts.select(*key, target.exposure, target.events).sort(key)
     return hashlib.sha256(counts.write_csv().encode()).hexdigest()[:16]
 
 

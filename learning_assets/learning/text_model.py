@@ -10,11 +10,18 @@ the effect of the text. The method is a ridge regression (Hoerl & Kennard, Techn
     log((clicks + s) / (expected + s)) = group + text . weights + noise,   variance = 1 / (expected + s) + u
 
 with expected clicks at the group's rate, s = 2 clicks of smoothing and u = 0.2 for what arms differ by beyond count noise. A text is four
-blocks: words and pairs of words, character n-grams (both of the first line, present or not, scaled to unit length), words of the other lines at
-half the weight, and a dense part of static embedding and style (the text features of `dna` of the first line). The penalty is fixed: 200 is a
-prior standard deviation of about 0.1 for a text's log rate, and penalties from 100 to 1,000 did equally well on headline tests before August 2014
-(Upworthy Research Archive, Matias et al., Sci Data 2021), rolling forward in time; choosing it anew on little data did worse. The scores are
-scaled by their out-of-fold slope, so that they are log rates also where the prior is wrong, and 0 where words tell nothing.
+blocks: words and pairs of words with a mark where the text starts, character n-grams (both of the first line, present or not, scaled to unit
+length), words of the other lines at half the weight, and a dense part: static embeddings of the first line and, at half the weight, of the first
+half of its words, and style (the text features of `dna` of the first line). The penalty is fixed: 200 is a prior standard deviation of about 0.1
+for a text's log rate, and penalties from 100 to 1,000 did equally well on headline tests before August 2014 (Upworthy Research Archive, Matias
+et al., Sci Data 2021), rolling forward in time; choosing it anew on little data did worse. The scores are scaled by their out-of-fold slope, so
+that they are log rates also where the prior is wrong, and 0 where words tell nothing.
+
+How a text begins tells more than the rest of it. The start mark and the first half are the two that were kept of some 110 variants compared on
+the same tests (until week 30 of 2014). With both, scores of unseen tests explain 9.7 instead of 9.1 % of the variance inside tests in folds of
+tests (paired difference 0.58, standard error 0.15), 9.5 instead of 8.9 % in blocks of weeks (0.58, 0.15), and 10.4 instead of 10.0 % rolling
+forward (0.40, 0.21). Other block weights, n-gram ranges, TF-IDF, lengths in bins, kernels of embedding and style, other smoothing and weights by
+age gained nothing clear in all three.
 """
 
 # scipy.sparse and scikit-learn have no complete types
@@ -35,7 +42,7 @@ from learning_assets.learning import dna, embedding
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-VERSION = f"2+dna-{dna.VERSION}+{embedding.VERSION}"
+VERSION = f"3+dna-{dna.VERSION}+{embedding.VERSION}"
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -59,9 +66,11 @@ MIN_TEXTS = 2
 STYLE_WEIGHT = 0.1
 MAX_DEVIATIONS = 3.0
 OTHER_LINES_WEIGHT = 0.5
+FIRST_HALF_WEIGHT = 0.5
 
 _HASHES = 2**31 - 1
-_TOKEN = r"(?u)\b\w+(?:['’]\w+)?\b|[!?…\"$%]"
+_START = "\x02"
+_TOKEN = rf"(?u)\b\w+(?:['’]\w+)?\b|[!?…\"$%{_START}]"
 _FLAGS = ("has_question", "has_number", "second_person", "emoji", "price", "offer", "time_limit")
 _EMOTIONS = tuple(dna.EMOTIONS)
 _NUMBERS = (
@@ -85,7 +94,7 @@ class NotEnoughText(ValueError):
 class TextModel:
     """A fitted model; `score` is all that callers need.
 
-    `hashes` (k,) int64, sorted: hashed n-grams that carry a weight; `weights` (k,) float32 and `dense_weights` (256 + len(STYLE),) float32 in
+    `hashes` (k,) int64, sorted: hashed n-grams that carry a weight; `weights` (k,) float32 and `dense_weights` (512 + len(STYLE),) float32 in
     log-rate units; `style_mean`, `style_sd` (len(STYLE),) float32. `correlation`: weighted out-of-fold correlation of scores and log rates
     inside groups. `texts`, `groups`, `owners`: what it was fitted on.
     """
@@ -316,7 +325,8 @@ def _grams(texts: Sequence[str]) -> "tuple[Ints, csr_array]":
     common: dict[str, Any] = {"n_features": _HASHES, "binary": True, "norm": "l2", "alternate_sign": False}
     words = HashingVectorizer(ngram_range=(1, 2), token_pattern=_TOKEN, **common)
     characters = HashingVectorizer(analyzer="char_wb", ngram_range=(2, 5), **common)
-    blocks = [(words, first, 1.0), (characters, first, 1.0), (words, others, OTHER_LINES_WEIGHT)]
+    marked = [_START + line for line in first]
+    blocks = [(words, marked, 1.0), (characters, first, 1.0), (words, others, OTHER_LINES_WEIGHT)]
     hashes: list[Ints] = []
     row: list[Ints] = []
     value: list[Floats] = []
@@ -352,13 +362,20 @@ def _style(texts: Sequence[str]) -> Floats:
 def _dense(
     texts: Sequence[str], mean: npt.NDArray[np.float32], sd: npt.NDArray[np.float32], style: Floats | None = None
 ) -> Floats:
-    """Embedding of the first line and standardised style, shape (n, 256 + len(STYLE)); what is not known is average, 0."""
-    vectors = embedding.embed([text.strip().partition("\n")[0] for text in texts]).astype(np.float64)
+    """Embeddings of the first line and of its first half, and standardised style, shape (n, 512 + len(STYLE)); what is not known is average, 0."""
+    first = [text.strip().partition("\n")[0] for text in texts]
+    whole, half = embedding.embed(first).astype(np.float64), embedding.embed(_first_half(first)).astype(np.float64)
     measured = _style(texts) if style is None else style
     standard = np.divide(measured - mean, sd, out=np.zeros_like(measured), where=sd > 0)
     # What is rarely said lies many deviations from its mean; a single text would weigh as much as hundreds.
     standard = np.clip(standard, -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    return np.nan_to_num(np.hstack([vectors, STYLE_WEIGHT * standard]), nan=0.0)
+    return np.nan_to_num(np.hstack([whole, FIRST_HALF_WEIGHT * half, STYLE_WEIGHT * standard]), nan=0.0)
+
+
+def _first_half(lines: Sequence[str]) -> list[str]:
+    """The first half of the words of each line, the middle one with it."""
+    words = [line.split() for line in lines]
+    return [" ".join(line[: (len(line) + 1) // 2]) for line in words]
 
 
 def _solve(data: _Data, rows: npt.NDArray[np.bool_], min_owners: int) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:

@@ -331,12 +331,13 @@ prediction_comparisons = sa.Table(
     _column("segment_value", _TEXT),
     _column("model", _TEXT, required=True),
     _column("metric", _TEXT, required=True),
+    _column("horizon_days", _INT, required=True),
     _column("made", _TEXT, required=True),
     *_columns(MEASURES, required=("status",)),
-    _key("as_of", "pool", "account_id", "segment", "segment_value", "model", "metric", "made"),
+    _key("as_of", "pool", "account_id", "segment", "segment_value", "model", "metric", "horizon_days", "made"),
 )
-"""The columns of `learning.accuracy.MEASURES`. `account_id` NULL is the whole pool; `segment` `all` is every ad, else a column of the
-catalog whose `segment_value` the ads have."""
+"""The columns of `learning.accuracy.MEASURES`. `account_id` NULL is the whole pool; `segment` `all` is every ad, else what the ads have in
+common (hook type, template, audience), by `segment_value`. `horizon_days`: from the newest fact behind a prediction to its day."""
 
 improvement_snapshots = sa.Table(
     "improvement_snapshots",

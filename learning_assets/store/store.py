@@ -339,7 +339,8 @@ class Store:
         Returns
         -------
         One row per ad and day with impressions: `date`, `owner`, `account_id`, `ad_id`, `creative_id`, `experiment_id` (where arms were
-        random), `audience`, `template`, `cta`, `impressions`, `link_clicks`; sorted by date, account and ad.
+        random), `audience`, `template`, `cta`, `impressions`, `link_clicks`, `conversions`, `spend_micros`, `revenue_micros`, and `age_days`,
+        how old the day was when it was looked up: on `until`, or now where a past day was fetched late; sorted by date, account and ad.
         """
         first = until - timedelta(days=days - 1)
         ads = (
@@ -357,7 +358,15 @@ class Store:
         described = ads.join(creatives, on=["account_id", "creative_id"], how="left").join(owners, on="account_id", how="left")
         return (
             facts(self.lake, first, until, until)
-            .select("date", "account_id", "ad_id", "impressions", "link_clicks")
+            .select(
+                *("date", "account_id", "ad_id", "impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros"),
+                age_days=(
+                    pl.when(pl.col("restated").fill_null(value=False))
+                    .then(pl.lit(max(until, self.now.date())))
+                    .otherwise(until)
+                    - pl.col("date")
+                ).dt.total_days(),
+            )
             .join(described.lazy(), on=["account_id", "ad_id"], how="left")
             .sort("date", "account_id", "ad_id")
             .collect()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from learning_assets.assets import PREDICTIONS
-from learning_assets.learning.retraining import ClickModel
+from learning_assets.learning.retraining import RateModel
 from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.settings import Sandbox
 from learning_assets.store.walls import Wall
@@ -16,9 +16,9 @@ from learning_assets_tests.world import Learned, MakeWorld, World, metadata
 FORCE = {"retrained_model": {"config": {"force": True}}}
 
 
-def champion(world: World, day: date, pool: str = "shared") -> dict:
+def champion(world: World, day: date, pool: str = "shared", target: str = "ctr") -> dict:
     """The pool's row of `champions` of a day, with its triggers as fired or not."""
-    (row,) = world.table("champions", as_of=day, pool=pool).to_dicts()
+    (row,) = world.table("champions", as_of=day, pool=pool, target=target).to_dicts()
     return row | {"triggers": {trigger["name"]: trigger["fired"] for trigger in json.loads(row["triggers"])}}
 
 
@@ -55,7 +55,7 @@ def test_an_old_model_is_contested_on_days_that_neither_saw(learned: Learned):
     assert row["triggers"]["age"]
     assert row["status"] in ("retrained", "kept_champion")
     assert row["model_id"] == (row["challenger_id"] if row["status"] == "retrained" else first)
-    models = learned.table("models").sort("as_of")
+    models = learned.table("models", target="ctr").sort("as_of")
     assert models["model_id"].to_list() == [first, row["challenger_id"]]
     assert models["as_of"].to_list() == models["holdout_until"].to_list() == [learned.days[0], day]
     assert models["trained_until"].to_list() == [learned.days[0] - timedelta(days=7), day - timedelta(days=7)]
@@ -63,7 +63,7 @@ def test_an_old_model_is_contested_on_days_that_neither_saw(learned: Learned):
 
 
 def test_a_card_says_what_the_model_saw_and_how_it_did(learned: Learned):
-    row = learned.table("models", as_of=learned.days[0]).row(0, named=True)
+    row = learned.table("models", target="ctr", as_of=learned.days[0]).row(0, named=True)
     facts = pl.concat(
         learned.store.lake.read("actuals", day)
         for day in learned.store.lake.days("actuals", row["trained_from"], row["trained_until"])
@@ -71,11 +71,11 @@ def test_a_card_says_what_the_model_saw_and_how_it_did(learned: Learned):
     assert row["ad_days"] == facts.height
     assert row["ads"] == facts.select("account_id", "ad_id").n_unique()
     card = json.loads(row["card"])
-    assert (card["rows"], card["impressions"]) == (facts.height, facts["impressions"].sum())
+    assert (card["rows"], card["exposure"]) == (facts.height, facts["impressions"].sum())
     assert (card["promoted"], card["verdict"]["winner"]) == (True, "challenger")
     assert card["parameters"]["rounds"] == learned.settings.models.trees
     assert sum(gain for _, gain in card["importance"]) == pytest.approx(1)
-    model = ClickModel.load(learned.store.artifacts.folder(row["model_id"]))
+    model = RateModel.load(learned.store.artifacts.folder(row["model_id"]))
     assert model.trained_until == row["trained_until"]
     assert row["model_id"].endswith(model.fingerprint)
 
@@ -98,27 +98,27 @@ def test_force_trains_although_nothing_calls_for_it_and_the_champion_has_to_be_b
     assert row["triggers"] == {"accuracy": False, "age": False, "force": True}
     assert row["challenger_id"] not in (None, before["model_id"])
     assert row["reason"].startswith("The challenger is not surely better than champion")
-    (kept,) = strict.table("models", as_of=day).to_dicts()
+    (kept,) = strict.table("models", target="ctr", as_of=day).to_dicts()
     assert (kept["model_id"], json.loads(kept["card"])["promoted"]) == (row["challenger_id"], False)
-    assert ClickModel.load(strict.store.artifacts.folder(kept["model_id"])).trained_until == day - timedelta(days=7)
+    assert RateModel.load(strict.store.artifacts.folder(kept["model_id"])).trained_until == day - timedelta(days=7)
     shown = metadata(result, "retrained_model")
-    assert (shown["kept_champion"], shown["retrained"], shown["champions_in_force"]) == (1, 0, 1)
-    assert f"**{kept['model_id']}**: kept champion." in shown["card_shared"]
+    assert (shown["kept_champion"], shown["retrained"]) == (3, 0)
+    assert f"**{kept['model_id']}**: kept champion." in shown["card_ctr_shared"]
     again = learned_copy.run(day, "retrained_model")
     assert again.success
     assert champion(learned_copy, day) == before, "the day is replaced, with its model"
-    assert learned_copy.table("models", as_of=day).is_empty()
+    assert learned_copy.table("models", target="ctr", as_of=day).is_empty()
 
 
 def test_too_few_ads_train_nothing_and_leave_the_champion(learned_copy: Learned):
-    day, before = learned_copy.days[-1], learned_copy.table("models")
+    day, before = learned_copy.days[-1], learned_copy.table("models", target="ctr")
     few = learned_copy.again(models={**learned_copy.settings.models.model_dump(exclude_unset=True), "min_ads": 500})
     assert few.run(day, "retrained_model", ops=FORCE).success
     row = champion(few, day)
     assert (row["status"], row["challenger_id"]) == ("insufficient_data", None)
     assert row["model_id"] == champion(learned_copy, learned_copy.days[-2])["model_id"]
     assert row["reason"].endswith("ads have at least 100 impressions; 500 are needed to train.")
-    assert few.table("models").equals(before)
+    assert few.table("models", target="ctr").equals(before)
 
 
 def test_an_artifact_that_is_gone_is_named_with_the_remedy(learned_copy: Learned):

@@ -22,6 +22,7 @@ from learning_assets.build import open_store
 from learning_assets.clock import days_between
 from learning_assets.learning import memory
 from learning_assets.learning.footage import FOOTAGE
+from learning_assets.learning.targets import CTR
 from learning_assets.opening import open_source
 from learning_assets.settings import Settings
 from learning_assets.store import identity, schema
@@ -364,7 +365,7 @@ def unchanged(killed: Learned, before: State, day: date) -> State:
     fetched = {"actuals", "actuals_asof", "weekly_sums", "account_days", "times", "fetch_manifest"}
     assert {name.split()[0] for name in changed} <= fetched
     for pool in killed.store.pools():
-        champion = champion_of(killed.store, pool, day - timedelta(days=1))
+        champion = champion_of(killed.store, pool, CTR, day - timedelta(days=1))
         assert champion is not None
         assert champion[1].trained_until < day
     return {name: found[name] for name in changed if name != "fetch_manifest"}

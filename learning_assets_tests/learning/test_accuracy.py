@@ -28,7 +28,7 @@ def comparisons(clicks, impressions, predicted, *, account=None, history=None, d
         "model": ["xgb"] * n,
         "metric": ["ctr"] * n,
         "predicted": rates,
-        "clicks": np.asarray(clicks, dtype=np.int64),
+        "link_clicks": np.asarray(clicks, dtype=np.int64),
         "impressions": np.asarray(impressions, dtype=np.int64),
         "baseline_account": np.full(n, 0.02) if account is None else account,
         "baseline_history": np.full(n, 0.02) if history is None else history,
@@ -191,7 +191,7 @@ def test_bounds_of_skill_are_clustered_by_ad():
     frame = simulated(rng, ads=60).with_columns(baseline_account=pl.lit(0.016), baseline_history=pl.lit(None, pl.Float64))
     row = one(frame)
     p, q = frame["predicted"].to_numpy(), np.full(frame.height, 0.016)
-    x, n = frame["clicks"].to_numpy(), frame["impressions"].to_numpy()
+    x, n = frame["link_clicks"].to_numpy(), frame["impressions"].to_numpy()
     model, base = (-(x * np.log(r) + (n - x) * np.log(1 - r)).reshape(60, 7).sum(axis=1) for r in (p, q))
     ratio = model.sum() / base.sum()
     influence = (model - ratio * base) / base.sum()
@@ -221,11 +221,20 @@ def test_upper_bound_of_an_equal_models_skill_is_seldom_below_zero():
 
 def test_conversion_rates_weigh_clicks_and_roas_weighs_spend():
     n = 3
-    frame = comparisons([50, 40, 10], [1_000, 2_000, 500], [0.1, 0.2, 0.5], metric=["cvr"] * n, conversions=[5, 4, None])
+    frame = comparisons(
+        [50, 40, 10],
+        [1_000, 2_000, 500],
+        [0.1, 0.2, 0.5],
+        metric=["cvr"] * n,
+        conversions=[5, 4, None],
+        clicks_exposed=[50.0, 20.0, 10.0],
+        share_known=[1.0, 0.5, 1.0],
+    )
     cvr = one(frame)
-    assert (cvr["ad_days"], cvr["actual"], cvr["impressions"]) == (2, 9, 3_000)
-    assert cvr["wape"] == pytest.approx((0 + 4) / 9)
-    assert cvr["mae"] == pytest.approx(4 / 90)
+    assert (cvr["ad_days"], cvr["actual"], cvr["expected"], cvr["impressions"]) == (2, 9, 9, 3_000)
+    assert cvr["share_known"] == pytest.approx(70 / 90)
+    assert cvr["wape"] == pytest.approx(0)
+    assert one(frame.with_columns(predicted=pl.lit(0.2)))["mae"] == pytest.approx(5 / 70)
 
     money = comparisons(
         [50, 40, 10],
@@ -233,8 +242,9 @@ def test_conversion_rates_weigh_clicks_and_roas_weighs_spend():
         [2.0, 3.0, 1.0],
         account=[2.0] * n,
         metric=["roas"] * n,
-        spend_micros=[10_000_000, 30_000_000, 0],
-        revenue_micros=[25_000_000, 60_000_000, 0],
+        spend_in_orders=[10.0, 30.0, 0.0],
+        revenue_in_orders=[25.0, 60.0, 0.0],
+        share_known=[1.0, 1.0, 1.0],
     )
     roas = one(money)
     assert roas["ad_days"] == 2
@@ -295,8 +305,8 @@ def test_mixtures_and_impossible_rows_are_refused():
         ({"predicted": pl.lit(float("nan"))}, "ad ad0, 2025-03-01, model xgb, ctr: predicted is impossible"),
         ({"predicted": pl.lit(1.5)}, "predicted is impossible"),
         ({"baseline_history": pl.lit(-0.1)}, "baseline_history is impossible"),
-        ({"clicks": pl.lit(2_000)}, "happened 2000 of 1000"),
-        ({"clicks": pl.lit(-1)}, "numerator is impossible"),
+        ({"link_clicks": pl.lit(2_000)}, "happened 2000 of 1000"),
+        ({"link_clicks": pl.lit(-1)}, "numerator is impossible"),
     ):
         with pytest.raises(ValueError, match=words):
             one(frame.with_columns(**change))
@@ -331,6 +341,6 @@ def test_half_a_million_comparisons_cost_little_more_than_adding_them_up():
         assert accuracy.measure(frame, by, SETTINGS).height == accounts * models
         took.append(time.perf_counter() - began)
         began = time.perf_counter()
-        assert frame.group_by(*by, "ad_id", "date").agg(pl.col("clicks", "impressions").sum()).height == frame.height
+        assert frame.group_by(*by, "ad_id", "date").agg(pl.col("link_clicks", "impressions").sum()).height == frame.height
         plain.append(time.perf_counter() - began)
     assert min(took) < 10 * min(plain)

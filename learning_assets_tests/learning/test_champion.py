@@ -69,7 +69,7 @@ def test_the_figures_are_those_of_the_definition():
         return -(clicks * np.log(rate) + (seen - clicks) * np.log(1 - rate))
 
     assert verdict.winner == "challenger"
-    assert (verdict.n_ads, verdict.impressions, verdict.clicks) == (120, seen.sum(), clicks.sum())
+    assert (verdict.n_ads, verdict.exposure, verdict.events) == (120, seen.sum(), clicks.sum())
     assert verdict.log_loss is not None
     assert verdict.calibration is not None
     assert_allclose(verdict.log_loss, loss("challenger").sum() / seen.sum(), rtol=1e-12)

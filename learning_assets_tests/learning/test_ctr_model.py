@@ -109,7 +109,7 @@ def test_it_beats_both_baselines_on_later_days(seed):
     later = rows.filter(pl.col("date") > cut)
     predicted = model.predict(later)
     account, own = (np.exp(later[f"{name}_log_rate"].to_numpy()) for name in ("account", "own"))
-    constant = log_loss(later, np.full(later.height, model.card.clicks / model.card.impressions))
+    constant = log_loss(later, np.full(later.height, model.card.events / model.card.exposure))
     gain = {
         name: 1 - log_loss(later, rate) / constant for name, rate in (("model", predicted), ("account", account), ("own", own))
     }
@@ -222,7 +222,7 @@ def test_the_card_says_what_the_model_saw(market, frame, small, tmp_path):
     card = json.loads((tmp_path / "card.json").read_text())
     assert (card["first_day"], card["last_day"]) == (START.isoformat(), market.last.isoformat())
     assert (card["rows"], card["ads"]) == (frame.height, frame["ad_id"].n_unique())
-    assert card["clicks"] == frame["link_clicks"].sum()
+    assert card["events"] == frame["link_clicks"].sum()
     assert card["parameters"]["max_depth"] == SETTINGS.max_depth
     assert card["parameters"]["base_score"] == frame["link_clicks"].sum() / frame["impressions"].sum()
     assert [feature["name"] for feature in card["features"]] == sorted(

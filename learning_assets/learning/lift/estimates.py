@@ -108,7 +108,7 @@ def select(sums: pl.LazyFrame | pl.DataFrame, attributes: Sequence[str]) -> pl.D
     known: list[pl.Expr] = []
     for name in attributes:
         kind, column = schema[name], pl.col(name)
-        if kind in (pl.String, pl.Categorical):
+        if kind == pl.String or kind == pl.Categorical:
             known.append(pl.when(column != _UNKNOWN).then(column).alias(name))
         elif kind == pl.Null:
             known.append(column.cast(pl.String))
