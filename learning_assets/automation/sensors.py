@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import REPLAY_TAG
+from learning_assets.assets.models import TARGET
 from learning_assets.automation.alerts import Notifier
 from learning_assets.automation.cycle_log import Ended, write_log
 from learning_assets.automation.failures import failure_of
@@ -66,18 +67,20 @@ def accuracy_drop(
 
 
 def _retrains(store: Store, settings: Settings, day: date) -> Iterator[dg.RunRequest]:
-    """A request where the accuracy of a pool's champion on `day` fires its trigger."""
+    """A request where the accuracy of a pool's champion on `day` fires a trigger that rests on it."""
     if store.newest_day("retrained_model") not in (None, day):
         return  # decided for a later day already: an older day of a chain is not decided again
-    columns = ["pool", "revision", "wape", "noise_floor", "account_id"]
-    rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, as_of=day, segment="all", model="xgboost")
+    columns = ["pool", "revision", "account_id", *triggers.FIGURES]
+    asked = {"as_of": day, "segment": "all", "model": "xgboost", "metric": TARGET}
+    rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, **asked)
     for row in rows.filter(pl.col("account_id").is_null()).sort("pool").iter_rows(named=True):
-        evidence = Evidence(day, None, 0, wape=row["wape"], noise_floor=row["noise_floor"])
-        if (trigger := triggers.accuracy(evidence, settings.models)).fired:
+        evidence = Evidence(day, None, 0, **{name: row[name] for name in triggers.FIGURES})
+        fired = [trigger for rule in triggers.OF_ACCURACY if (trigger := rule(evidence, settings.models)).fired]
+        if fired:
             yield dg.RunRequest(
                 run_key=f"accuracy/{day}/r{row['revision']}",
                 partition_key=day.isoformat(),
-                tags={CAUSE_TAG: f"accuracy_drop: {row['pool']}: {trigger.reason}"},
+                tags={CAUSE_TAG: f"accuracy_drop: {row['pool']}: {fired[0].reason}"},
             )
             return
 
