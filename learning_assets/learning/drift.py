@@ -90,40 +90,57 @@ def hourly(delivery: pl.DataFrame, predictions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def profile(past: pl.DataFrame, dispersion: float = 1.0) -> pl.DataFrame:
+def profile(past: pl.DataFrame) -> pl.DataFrame:
     """How the click rate varies over an account's local day, learned from past days.
 
     An hour's factor is its clicks over those expected of it, given the account's total, so that a model which is off everywhere leaves no mark
     on it. Factors are shrunk towards 1 by the moments of their differences, (k + clicks) / (k + expected) with k = φ / τ² (DerSimonian & Laird,
     Controlled Clinical Trials 1986), then scaled so that the past adds up: an account whose hours do not differ beyond chance has 1 throughout.
+    φ is Pearson's, of the hours of single days around what day and hour say of them, at least 1.
 
     Parameters
     ----------
     past : from `hourly`, any number of days.
-    dispersion : φ, variance of counts over Poisson variance, at least 1.
 
     Returns
     -------
     `account_id`, `hour`, `factor`: above 0 and around 1. Hours that the past does not have are not there; take 1.
     """
+    clicks, mean, account = pl.col("clicks"), pl.col("mean"), "account_id"
     # Always added up in one order, so that the same hours give the same bits.
-    ordered = past.sort("account_id", "hour", "date").group_by("account_id", "hour", maintain_order=True)
-    by_hour = ordered.agg(pl.col("clicks", "flat").sum()).filter(pl.col("flat") > 0)
-    expected = pl.col("expected")
-    off = ((pl.col("clicks") - expected) ** 2 / expected).sum().over("account_id")
-    exposure = (expected.sum() - (expected**2).sum() / expected.sum()).over("account_id")
-    variance = (off - (pl.len().over("account_id") - 1) * dispersion) / exposure
+    cells = (
+        past.filter(pl.col("flat") > 0)
+        .sort(account, "hour", "date")
+        .with_columns(mean=pl.col("flat") * (clicks.sum() / pl.col("flat").sum()).over(account, "date"))
+        .with_columns(mean=mean * (clicks.sum() / mean.sum()).over(account, "hour"))
+    )
+    dispersion = (
+        cells.filter(mean > 0)
+        .group_by(account, maintain_order=True)
+        .agg(off=((clicks - mean) ** 2 / mean).sum(), freedom=(pl.col("date").n_unique() - 1) * (pl.col("hour").n_unique() - 1))
+        .select(
+            account,
+            phi=pl.when(pl.col("freedom") > 0).then(pl.col("off") / pl.col("freedom")).clip(lower_bound=1.0).fill_null(1.0),
+        )
+    )
+    by_hour = (
+        cells.group_by(account, "hour", maintain_order=True)
+        .agg(pl.col("clicks", "flat").sum())
+        .with_columns(mean=pl.col("flat") * (clicks.sum() / pl.col("flat").sum()).over(account))
+        .filter(mean > 0)
+        .join(dispersion, on=account, how="left")
+    )
+    exposure = mean.sum() - (mean**2).sum() / mean.sum()
+    variance = ((((clicks - mean) ** 2 / mean).sum() - (pl.len() - 1) * pl.col("phi").first()) / exposure).over(account)
+    shrunk = (pl.col("prior") + clicks) / (pl.col("prior") + mean)
     return (
-        by_hour.with_columns(expected=pl.col("flat") * (pl.col("clicks").sum() / pl.col("flat").sum()).over("account_id"))
-        .filter(expected > 0)
-        .with_columns(prior=pl.when(exposure > 0, variance > 0).then(dispersion / variance))
-        .with_columns(factor=((pl.col("prior") + pl.col("clicks")) / (pl.col("prior") + expected)).fill_null(1.0))
-        .with_columns(factor=pl.col("factor") * (expected.sum() / (expected * pl.col("factor")).sum()).over("account_id"))
-        .select("account_id", "hour", "factor")
+        by_hour.with_columns(prior=pl.when(variance > 0).then(pl.col("phi") / variance))
+        .with_columns(factor=shrunk.fill_null(1.0))
+        .select(account, "hour", factor=pl.col("factor") * (mean.sum() / (mean * pl.col("factor")).sum()).over(account))
     )
 
 
-def noise(past: pl.DataFrame, dispersion: float = 1.0, level: float = 0.95) -> pl.DataFrame:
+def noise(past: pl.DataFrame, dispersion: Mapping[str, float], level: float = 0.95) -> pl.DataFrame:
     """Dispersion of each stream's hourly counts, allowing for swings that all its ads share.
 
     φ of single ads does not show what moves a whole account on a day, which grows with its volume. Half the mean squared difference of
@@ -134,7 +151,7 @@ def noise(past: pl.DataFrame, dispersion: float = 1.0, level: float = 0.95) -> p
     ----------
     past : `stream`, `date`, `hour`, `clicks`, `expected` of past days; hours of one stream and day add up, and what is expected counts in
         proportion only.
-    dispersion : φ of single ads (`accuracy.MEASURES`), at least 1: the least that is returned.
+    dispersion : φ of single ads (`accuracy.MEASURES`) by stream, at least 1 and 1 where it is not there: the least that is returned.
 
     Returns
     -------
@@ -144,6 +161,9 @@ def noise(past: pl.DataFrame, dispersion: float = 1.0, level: float = 0.95) -> p
 
     ordered = past.sort("stream", "date", "hour").group_by("stream", "date", maintain_order=True)
     days = ordered.agg(pl.col("clicks", "expected").sum())
+    least = pl.DataFrame(
+        {"stream": list(dispersion), "least": list(dispersion.values())}, {"stream": pl.String, "least": pl.Float64}
+    )
     level_of = pl.col("clicks").sum().over("stream") / pl.col("expected").sum().over("stream")
     found = (
         days.filter(pl.col("expected") > 0)
@@ -155,14 +175,20 @@ def noise(past: pl.DataFrame, dispersion: float = 1.0, level: float = 0.95) -> p
     )
     # Squared differences overlap; their mean is as sure as two thirds as many independent squares.
     freedom = np.maximum(found["steps"].to_numpy() * 2 / 3, 1.0)
-    bound = np.asarray(chdtri(freedom, 1 - level), dtype=np.float64) / freedom * dispersion
-    surely = (pl.col("steps") >= 2) & (pl.col("own") > pl.Series(bound, dtype=pl.Float64))
-    told = found.select("stream", dispersion=pl.when(surely).then("own").otherwise(pl.lit(dispersion)))
-    streams = past.select("stream").unique().join(told, on="stream", how="left")
-    return streams.with_columns(pl.col("dispersion").fill_null(dispersion)).sort("stream")
+    bound = np.asarray(chdtri(freedom, 1 - level), dtype=np.float64) / freedom
+    surely = (pl.col("steps") >= 2) & (pl.col("own") > pl.col("bound") * pl.col("least"))
+    return (
+        past.select("stream")
+        .unique()
+        .join(found.with_columns(bound=pl.Series(bound, dtype=pl.Float64)), on="stream", how="left")
+        .join(least, on="stream", how="left")
+        .with_columns(pl.col("least").fill_null(1.0))
+        .select("stream", dispersion=pl.when(surely).then("own").otherwise("least"))
+        .sort("stream")
+    )
 
 
-def expect(day: pl.DataFrame, past: pl.DataFrame, dispersion: float = 1.0) -> pl.DataFrame:
+def expect(day: pl.DataFrame, past: pl.DataFrame, dispersion: Mapping[str, float]) -> pl.DataFrame:
     """Hours of each stream with the clicks that were expected of them, and the dispersion to judge them by.
 
     Expected of an hour is Σ impressions of the hour x the rate predicted for the day x the account's factor for that hour, the last learned from
@@ -172,7 +198,7 @@ def expect(day: pl.DataFrame, past: pl.DataFrame, dispersion: float = 1.0) -> pl
     ----------
     day, past : from `hourly`, with a column `stream` (a pool, or the account itself), the days to judge and days before all of them. An account
         may be in several streams.
-    dispersion : φ of single ads, at least 1.
+    dispersion : φ of single ads by stream, at least 1 and 1 where it is not there.
 
     Returns
     -------
@@ -182,13 +208,14 @@ def expect(day: pl.DataFrame, past: pl.DataFrame, dispersion: float = 1.0) -> pl
     ------
     ValueError : the past reaches into the days to judge, or dispersion below 1.
     """
-    if not dispersion >= 1:
-        raise ValueError(f"dispersion is {dispersion}; counts vary at least as Poisson counts do, give 1 or more")
+    for stream, phi in dispersion.items():
+        if not phi >= 1:
+            raise ValueError(f"{stream}: dispersion is {phi}; counts vary at least as Poisson counts do, give 1 or more")
     latest = past["date"].max()
     if day.height and latest is not None and latest >= day["date"].min():  # pyright: ignore[reportOperatorIssue]
         raise ValueError(f"the past reaches to {latest}, into the days from {day['date'].min()}; learn from earlier days only")
     hours = ["account_id", "date", "hour"]
-    factors = profile(past.unique(hours).select(*hours, "clicks", "flat"), dispersion)
+    factors = profile(past.unique(hours).select(*hours, "clicks", "flat"))
 
     def streams(rows: pl.DataFrame) -> pl.DataFrame:
         factor = pl.col("factor").fill_null(1.0)
@@ -199,10 +226,12 @@ def expect(day: pl.DataFrame, past: pl.DataFrame, dispersion: float = 1.0) -> pl
             .agg(pl.col("clicks").sum(), expected=(pl.col("flat") * factor).sum())
         )
 
+    told = noise(streams(past), dispersion)
+    least = pl.col("stream").replace_strict(dict(dispersion), default=1.0, return_dtype=pl.Float64)
     return (
         streams(day)
-        .join(noise(streams(past), dispersion), on="stream", how="left")
-        .with_columns(pl.col("dispersion").fill_null(dispersion))
+        .join(told, on="stream", how="left")
+        .with_columns(pl.col("dispersion").fill_null(least))
         .sort("stream", "date", "hour")
     )
 

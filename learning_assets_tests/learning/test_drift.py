@@ -212,8 +212,10 @@ def past_hours(
             "hour": np.tile(np.arange(24), days),
             "clicks": rng.poisson(flat * shape * level * swing).ravel(),
             "flat": flat.ravel(),
-        }
-    ).with_columns(expected=pl.col("flat"))
+            "expected": flat.ravel(),
+        },
+        schema_overrides={"stream": pl.String, "account_id": pl.String},
+    )
 
 
 EVEN = np.ones(24)
@@ -239,53 +241,53 @@ def test_expectations_add_up_over_accounts_and_know_the_hour():
     past = past_hours(2, 28, 100.0, WAVE)
     both = pl.concat([past, past.with_columns(account_id=pl.lit("b"), clicks=pl.lit(50, pl.Int64), flat=pl.lit(50.0))])
     today = both.filter(date=START).with_columns(date=START + timedelta(40))
-    found = drift.expect(today, both)
+    found = drift.expect(today, both, {})
     factors = drift.profile(past)["factor"].to_numpy()
     flat = past.filter(date=START)["flat"].to_numpy()
     assert_allclose(found["expected"], flat * factors + 50, rtol=1e-9)
     assert_allclose(found["clicks"], past.filter(date=START)["clicks"].to_numpy() + 50)
     # An account may belong to several streams; a new one, without past, is taken as even.
-    again = drift.expect(pl.concat([today, today.with_columns(stream=pl.lit("own"))]), both)
+    again = drift.expect(pl.concat([today, today.with_columns(stream=pl.lit("own"))]), both, {})
     assert again.filter(stream="pool").equals(found)
     new = today.with_columns(account_id=pl.lit("new"), stream=pl.lit("new"))
     flat = today["flat"].to_numpy().sum()
-    assert drift.expect(new, both.clear())["expected"].to_numpy().sum() == pytest.approx(flat)
+    assert drift.expect(new, both.clear(), {"new": 3.0})["expected"].to_numpy().sum() == pytest.approx(flat)
 
 
 def test_a_mix_of_hours_that_changes_is_no_swing():
     past = past_hours(5, 28, 400.0, WAVE)
     found = [
-        drift.expect(past.filter(date=START + timedelta(27)), past.filter(pl.col("date") < START + timedelta(27)))["dispersion"]
+        drift.expect(past.filter(date=START + timedelta(27)), past.filter(pl.col("date") < START + timedelta(27)), {})[
+            "dispersion"
+        ]
         for past in (past, past.with_columns(flat=pl.col("flat") * pl.lit(1.3)))
     ]
     assert all(phi.to_list() == [1.0] * 24 for phi in found)
-    assert drift.noise(past)["dispersion"].item() > 1
+    assert drift.noise(past, {})["dispersion"].item() > 1
 
 
 def test_nothing_is_learned_from_the_days_that_are_judged():
     past = past_hours(3, 3, 10.0, WAVE)
     with pytest.raises(ValueError, match="the past reaches to 2026-03-03, into the days from 2026-03-03"):
-        drift.expect(past.filter(date=START + timedelta(2)), past)
+        drift.expect(past.filter(date=START + timedelta(2)), past, {})
     with pytest.raises(ValueError, match=r"dispersion is 0\.5"):
-        drift.expect(past, past.clear(), 0.5)
+        drift.expect(past, past.clear(), {"pool": 0.5})
 
 
 def test_swings_of_the_whole_account_are_seen_and_counting_noise_is_not():
-    calm = [drift.noise(past_hours(seed, 28, 100.0, EVEN))["dispersion"].item() for seed in range(60)]
+    calm = [drift.noise(past_hours(seed, 28, 100.0, EVEN), {})["dispersion"].item() for seed in range(60)]
     assert np.mean(np.array(calm) == 1.0) > 0.85
     # 10 % a day at 2,400 clicks: 1 + 0.01 x 2,400.
-    swings = [drift.noise(past_hours(seed, 28, 100.0, EVEN, day_noise=0.1))["dispersion"].item() for seed in range(30)]
+    swings = [drift.noise(past_hours(seed, 28, 100.0, EVEN, day_noise=0.1), {})["dispersion"].item() for seed in range(30)]
     assert np.median(swings) == pytest.approx(25, rel=0.25)
-    assert drift.noise(past_hours(1, 2, 100.0, WAVE), 1.5)["dispersion"].item() == 1.5
-    assert drift.noise(past_hours(1, 0, 100.0, WAVE), 1.5).height == 0
+    assert drift.noise(past_hours(1, 2, 100.0, WAVE), {"pool": 1.5})["dispersion"].item() == 1.5
+    assert drift.noise(past_hours(1, 0, 100.0, WAVE), {"pool": 1.5}).height == 0
 
 
 def test_one_lasting_shift_is_not_taken_for_noise():
     later = pl.col("date") >= START + timedelta(14)
     found = [
-        drift.noise(
-            days.with_columns(pl.when(later).then(pl.col("clicks") * 0.9).otherwise("clicks").cast(pl.Int64).alias("clicks"))
-        )
+        drift.noise(days.with_columns(pl.when(later).then(pl.col("clicks") * 9 // 10).otherwise("clicks").alias("clicks")), {})
         for days in (past_hours(seed, 28, 100.0, EVEN) for seed in range(20))
     ]
     assert np.median([one["dispersion"].item() for one in found]) < 1.8
