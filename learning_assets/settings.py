@@ -408,8 +408,13 @@ class Models(_Group):
     drift_hours: Positive = Field(
         default=20_000, description="Drift trigger: mean time to a false alarm in the hourly stream of clicks, hours, at least"
     )
+    drift_profile_days: Count = Field(
+        default=28, description="Past days from which the profile of an account's day and the swings of its totals are learned"
+    )
     gate_confidence: Level = Field(default=0.975, description="One-sided level of the bound by which a challenger must win")
-    max_calibration_loss: Positive = Field(default=0.02, description="How much worse the challenger's calibration ratio may be")
+    max_calibration_loss: Positive = Field(
+        default=0.02, description="How much worse, at that level, the challenger's calibration ratio may be"
+    )
     history_decay: Probability = Field(default=0.95, description="Weight of an ad's own history per day of age")
     trees: Count = Field(default=200, description="Boosting rounds of XGBoost")
     max_depth: Count = Field(default=4, description="Depth of its trees")
