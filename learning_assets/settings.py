@@ -392,8 +392,29 @@ class Models(_Group):
         default=0.20, description="Accuracy trigger: weighted absolute percentage error above this ..."
     )
     noise_floor_factor: Positive = Field(default=1.25, description="... and above this many times the noise floor")
+    max_mae: Probability = Field(
+        default=0.02,
+        description="MAE trigger: mean absolute error of the rate above this, and above that many times its noise floor",
+    )
+    max_calibration: Annotated[float, Field(gt=1)] = Field(
+        default=1.10, description="Calibration trigger: clicks over expected clicks, or the reverse, above this ratio ..."
+    )
+    standard_errors: Positive = Field(
+        default=3.0, description="... and this many standard errors off, which the MAE and accuracy triggers allow for as well"
+    )
+    looks: Count = Field(
+        default=7, description="Evaluations, a week's, among which the chance of a false alarm at `standard_errors` is shared"
+    )
+    drift_hours: Positive = Field(
+        default=20_000, description="Drift trigger: mean time to a false alarm in the hourly stream of clicks, hours, at least"
+    )
+    drift_profile_days: Count = Field(
+        default=28, description="Past days from which the profile of an account's day and the swings of its totals are learned"
+    )
     gate_confidence: Level = Field(default=0.975, description="One-sided level of the bound by which a challenger must win")
-    max_calibration_loss: Positive = Field(default=0.02, description="How much worse the challenger's calibration ratio may be")
+    max_calibration_loss: Positive = Field(
+        default=0.02, description="How much worse, at that level, the challenger's calibration ratio may be"
+    )
     history_decay: Probability = Field(default=0.95, description="Weight of an ad's own history per day of age")
     trees: Count = Field(default=200, description="Boosting rounds of XGBoost")
     max_depth: Count = Field(default=4, description="Depth of its trees")

@@ -141,7 +141,7 @@ def retrain(
         return Retrained(status, reason, row | {"status": status, "reason": reason} | changes, model)
 
     if not any(trigger.fired for trigger in fired):
-        return ends("no_retrain_needed", " ".join(trigger.reason for trigger in fired if trigger.name != "force"))
+        return ends("no_retrain_needed", " ".join(trigger.reason for trigger in fired if trigger.value is not None))
     holdout_days = day.pick(rules.holdout_days, rules.archive_holdout_days)
     seen = mine.filter(pl.col("date") <= day.date - pl.duration(days=holdout_days))
     ready = ctr_model.readiness(seen, rules, target)
@@ -207,24 +207,23 @@ def last_trained(store: Store, pool: Pool, target: Target, day: date) -> date | 
     return rows.filter(pl.col("as_of") < day)["as_of"].max()  # pyright: ignore[reportReturnType]
 
 
-def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str | None) -> dict[str, float | None]:
-    """WAPE and noise floor of the champion over the pool as of `day`; None where there is none or nothing was measured."""
+def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str | None) -> dict[str, Any]:
+    """What was measured of the champion's predictions over the pool as of `day` (`triggers.FIGURES`); None where there is none or nothing was."""
+    nothing = dict.fromkeys(triggers.FIGURES)
     if model_id is None:
-        return {"wape": None, "noise_floor": None}
+        return nothing
     rows = store.tables.read(
         "prediction_comparisons",
         PIPELINE,
-        columns=["made", "impressions", "wape", "noise_floor", "account_id"],
+        columns=["impressions", "account_id", *triggers.FIGURES],
         as_of=day,
         pool=pool.name,
         segment="all",
         model="xgboost",
         metric=target.name,
-    ).filter(pl.col("account_id").is_null(), pl.col("wape").is_not_null())
-    if rows.is_empty():
-        return {"wape": None, "noise_floor": None}
-    best = rows.sort("impressions", descending=True).row(0, named=True)
-    return {"wape": best["wape"], "noise_floor": best["noise_floor"]}
+    ).filter(pl.col("account_id").is_null(), pl.col("expected").is_not_null())
+    best = rows.sort("impressions", descending=True).select(triggers.FIGURES).head(1).to_dicts()
+    return best[0] if best else nothing
 
 
 def _schema(store: Store, name: str) -> pl.Schema:

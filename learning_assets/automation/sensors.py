@@ -66,18 +66,21 @@ def accuracy_drop(
 
 
 def _retrains(store: Store, settings: Settings, day: date) -> Iterator[dg.RunRequest]:
-    """A request where the accuracy of a pool's champion on `day` fires its trigger."""
+    """A request where the accuracy of a pool's champion on `day` fires a trigger that rests on it."""
     if store.newest_day("retrained_model") not in (None, day):
         return  # decided for a later day already: an older day of a chain is not decided again
-    columns = ["pool", "revision", "wape", "noise_floor", "account_id"]
+    columns = ["pool", "metric", "revision", "account_id", *triggers.FIGURES]
     rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, as_of=day, segment="all", model="xgboost")
-    for row in rows.filter(pl.col("account_id").is_null()).sort("pool").iter_rows(named=True):
-        evidence = Evidence(day, None, 0, wape=row["wape"], noise_floor=row["noise_floor"])
-        if (trigger := triggers.accuracy(evidence, settings.models)).fired:
+    for row in (
+        rows.filter(pl.col("account_id").is_null()).sort("metric", "pool", descending=[True, False]).iter_rows(named=True)
+    ):
+        evidence = Evidence(day, None, 0, **{name: row[name] for name in triggers.FIGURES})
+        fired = [trigger for rule in triggers.OF_ACCURACY if (trigger := rule(evidence, settings.models)).fired]
+        if fired:
             yield dg.RunRequest(
                 run_key=f"accuracy/{day}/r{row['revision']}",
                 partition_key=day.isoformat(),
-                tags={CAUSE_TAG: f"accuracy_drop: {row['pool']}: {trigger.reason}"},
+                tags={CAUSE_TAG: f"accuracy_drop: {row['metric'].upper()} of {row['pool']}: {fired[0].reason}"},
             )
             return
 

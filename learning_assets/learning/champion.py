@@ -74,9 +74,11 @@ def contest(
     """Compare predictions on later days that neither model saw, and say who is in force from now on.
 
     The challenger wins if the lower bound of the paired difference in log loss is above 0 against the champion and against the
-    baseline, and its calibration is not worse than the champion's by more than `settings.max_calibration_loss`. Without a
-    champion the baseline decides alone. Whatever cannot be decided (ties, unknown predictions, too few ads, no clicks) leaves
-    the champion in force.
+    baseline, and its calibration ratio is not farther from 1 than the champion's by surely more than
+    `settings.max_calibration_loss`: at the same confidence, since the clicks that both ratios share are uncertain. As a point that
+    rule would refuse, by chance, models that the log loss, which pays for calibration too, has shown to be better. Without a
+    champion the baseline decides alone. Whatever cannot be decided (ties, unknown predictions, too few ads, no clicks) leaves the
+    champion in force.
 
     The ad is the unit: differences are summed per ad, and the mean per impression is a ratio of sums whose error is clustered
     by ad, d = Σ d_i / Σ n_i, se² = m / (m − 1) Σ (d_i − d n_i)² / (Σ n_i)², with Student's t on m − 1 degrees of freedom
@@ -120,6 +122,7 @@ def contest(
     against_baseline = _compare(rows, challenger, baseline, settings.gate_confidence, target)
     against_champion = None if champion is None else _compare(rows, challenger, champion, settings.gate_confidence, target)
     calibration = _calibration(rows, challenger)
+    told = "clicks" if target is CTR else target.events.replace("_", " ")
     gate = f"{settings.gate_confidence:.1%} bound, {n_ads} ads"
     unit = "an impression" if target is CTR else f"a unit of {target.exposure.replace('_', ' ')}"
 
@@ -143,13 +146,14 @@ def contest(
                 f"The challenger is not surely better than {comparison.opponent}: it gains {comparison.difference:.2e} nats {unit}, "
                 f"and at least {comparison.lower_bound:.2e} ({gate}); {kept}.",
             )
-    tolerated = log1p(settings.max_calibration_loss)
-    if against_champion and not _off(calibration) - _off(against_champion.calibration) <= tolerated:
-        return verdict(
-            stay,
-            f"The challenger's {'clicks' if target is CTR else target.events} are {calibration:.3f} times what it expected, the champion's "
-            f"{against_champion.calibration:.3f}: worse by more than {settings.max_calibration_loss:.0%}; {kept}.",
-        )
+    if against_champion:
+        surely = _calibration_lost(rows, challenger, against_champion.opponent, settings.gate_confidence)
+        if not surely <= log1p(settings.max_calibration_loss):
+            return verdict(
+                stay,
+                f"The challenger's {told} are {calibration:.3f} times what it expected, the champion's "
+                f"{against_champion.calibration:.3f}: surely worse by more than {settings.max_calibration_loss:.0%}; {kept}.",
+            )
     won = " and ".join(
         f"{comparison.opponent} by at least {comparison.lower_bound:.2e}"
         for comparison in filter(None, (against_champion, against_baseline))
@@ -207,9 +211,22 @@ def _calibration(rows: pl.DataFrame, model: str) -> float:
     return float(events.sum()) / float((exposure * rows[model].to_numpy()).sum())
 
 
-def _off(calibration: float) -> float:
-    """Distance of a calibration ratio from 1 on the log scale."""
-    return abs(log(calibration))
+def _calibration_lost(rows: pl.DataFrame, challenger: str, opponent: str, confidence: float) -> float:
+    """How much farther than the opponent's the challenger's calibration ratio surely is from 1, on the log scale.
+
+    Both ratios have the same events, whose number is uncertain and moves them together: by up to t standard errors of the log of the events,
+    clustered by ad. Between these ends |log ours − s| − |log theirs − s| is monotone or constant, so that its least value is at one of them.
+    """
+    from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
+
+    events, exposure = _counts(rows)
+    ours, theirs = _calibration(rows, challenger), _calibration(rows, opponent)
+    surplus = events - ours * exposure * rows[challenger].to_numpy()
+    key = ["account_id", "ad_id"]
+    per_ad = rows.select(*key, surplus=surplus).group_by(key).agg(pl.col("surplus").sum()).sort(key)
+    error = sqrt(per_ad.height / (per_ad.height - 1) * float((per_ad["surplus"].to_numpy() ** 2).sum())) / float(events.sum())
+    width = float(stdtrit(per_ad.height - 1, confidence)) * error
+    return min(abs(log(ours) - moved) - abs(log(theirs) - moved) for moved in (-width, width))
 
 
 def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: float, target: Target) -> Comparison:
