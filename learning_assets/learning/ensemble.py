@@ -28,6 +28,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import date
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -76,9 +77,9 @@ _PRIOR_VARIANCES = np.array([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.0
 _DAY_NOISES = np.array([0, 0.02, 0.035, 0.05, 0.07, 0.10, 0.14, 0.20, 0.30, 0.50])
 _SMALLEST_VARIANCE = 1e-6
 """Relative variance below which a negative binomial is a Poisson to every digit that matters."""
-_MAX_NOISE_ROWS = 50_000
+_MAX_NOISE_ROWS = 20_000
 """Ad-days from which the noise is learned, at most; every k-th beyond."""
-_ROUNDS = 4
+_ROUNDS = 3
 _MIN_FREEDOM = 30
 """Degrees of freedom of an account's ad-days below which the unit of its money is not known."""
 
@@ -659,30 +660,32 @@ def _losses(state: _State, num: Floats, den: Floats, ways: slice, target: Target
 
 
 def _noise(num: Floats, mean: Floats, events: Floats) -> tuple[float, float, float]:
-    """Prior variance, widening and noise of the ad-days by the likelihood of negative-binomial counts, one after the other until none changes."""
+    """Prior variance, widening and noise of the ad-days by the likelihood of negative-binomial counts, in turn until none changes.
+
+    Widening and noise stand in for one another where ads are of one age, so that they are sought together.
+    """
+    every = -(-len(num) // _MAX_NOISE_ROWS)
+    told = np.rint(num[::every]), mean[::every], events[::every]
+    pairs: list[tuple[float, float]] = list(product(_WIDENINGS.tolist(), _DAY_NOISES.tolist()))
+    prior_variance, pair = 0.04, (1.0, 0.0)
+    for _ in range(_ROUNDS):
+        before = prior_variance, pair
+        pair = pairs[int(np.argmax([_likelihood(*told, prior_variance, *one) for one in pairs]))]
+        prior_variance = float(_PRIOR_VARIANCES[np.argmax([_likelihood(*told, one, *pair) for one in _PRIOR_VARIANCES])])
+        if (prior_variance, pair) == before:
+            break
+    return prior_variance, pair[0], pair[1]
+
+
+def _likelihood(count: Floats, mean: Floats, events: Floats, prior_variance: float, widening: float, noise: float) -> float:
+    """Logarithm of the negative-binomial likelihood of counts, less what depends on them alone, with a prior of the widening."""
     from scipy.special import gammaln, xlogy  # pyright: ignore[reportMissingTypeStubs]
 
-    every = -(-len(num) // _MAX_NOISE_ROWS)
-    count, mean, events = np.rint(num[::every]), mean[::every], events[::every]
-
-    def likelihood(prior_variance: float, widening: float, noise: float) -> float:
-        variance = _rate_variance(prior_variance, widening, events) + noise**2
-        size = 1 / np.maximum(variance, _SMALLEST_VARIANCE)
-        mass = gammaln(count + size) - gammaln(size) + xlogy(count, mean / (size + mean)) - size * np.log1p(mean / size)
-        return float(np.sum(mass))
-
-    found = [0.04, 1.0, 0.05]
-    best = likelihood(*found)
-    for _ in range(_ROUNDS):
-        before = list(found)
-        for place, grid in enumerate((_PRIOR_VARIANCES, _WIDENINGS, _DAY_NOISES)):
-            for value in grid.tolist():
-                tried = [*found[:place], value, *found[place + 1 :]]
-                if tried != found and (reached := likelihood(*tried)) > best:
-                    best, found = reached, tried
-        if found == before:
-            break
-    return found[0], found[1], found[2]
+    variance = _rate_variance(prior_variance, widening, events) + noise**2
+    size = 1 / np.maximum(variance, _SMALLEST_VARIANCE)
+    mass = gammaln(count + size) - gammaln(size) + xlogy(count, mean / (size + mean)) - size * np.log1p(mean / size)
+    # Log-normal around 1: where days are few or alike, an event says what one event says.
+    return float(np.sum(mass)) - 0.5 * float(np.log(widening) / np.log(2)) ** 2
 
 
 def _rate_variance(prior_variance: float, widening: float, events: Floats) -> Floats:
