@@ -250,7 +250,7 @@ def train_rivals(challenger: ClickModel, seen: pl.DataFrame, creatives: pl.DataF
     z = np.nan_to_num((z - centre) / scale)
     # Every ad-day twice, as clicks and as impressions without one; mean weight 1, or the solver's tolerances do not fit.
     weight = np.concatenate([clicks, shown - clicks])
-    model = LogisticRegression(C=1.0, max_iter=300).fit(
+    model = LogisticRegression(C=1.0, tol=1e-6, max_iter=500).fit(
         np.concatenate([z, z]), np.repeat([1, 0], len(z)), sample_weight=weight / weight.mean()
     )
     return {"lightgbm": Trees(booster), "logistic": Linear(model, categories, centre, scale)}

@@ -66,12 +66,13 @@ VOTE = pl.Schema(
 
 `ensemble`: the vote, a rate. `fixed_vote`: the plain mean of the members by fixed weights. `weight_*`: what each member counts in the ensemble,
 0 to 1, together 1. `prior`: q. `own_events`, `own_expected`: decayed, in events. `rate_variance`: variance of the true rate over the square of
-`ensemble`; NULL where the own history stands alone. `unit`: of the numerator per event, 1 for counts. `vote_note`: which member is missing
-and what stood in, NULL where all three spoke.
+`ensemble`; NULL where the own history stands alone. What a bandit draws is Gamma with the mean `ensemble` and the shape 1 / `rate_variance`.
+`unit`: of the numerator per event, 1 for counts. `vote_note`: which member is missing and what stood in, NULL where all three spoke.
 """
 
 _STRENGTHS = np.array([1, 2, 5, 10, 20, 50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800], dtype=np.float64)
 _WEIGHTS = np.array([0, 0.05, 0.1, 0.2, 0.3, 0.5])
+_GRID = (len(_STRENGTHS), len(_WEIGHTS))
 _WIDENINGS = np.array([0.25, 0.5, 1, 2, 4, 8, 16, 32])
 _PRIOR_VARIANCES = np.array([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
 _DAY_NOISES = np.array([0, 0.02, 0.035, 0.05, 0.07, 0.10, 0.14, 0.20, 0.30, 0.50])
@@ -216,18 +217,27 @@ def learn(past: pl.DataFrame, target: Target, settings: Models) -> Parameters:
     num, den, said = rows.num[scored], rows.den[scored], rows.said[scored]
     trees, dna = said[:, 0], said[:, 1]
     strength, weight, dna_strength = found.strength, 0, found.dna_strength
-    if num[trees].sum() >= settings.ensemble_min_events:
+    enough = {
+        name: num[spoke].sum() >= settings.ensemble_min_events for name, spoke in (("XGBoost", trees), ("the DNA score", dna))
+    }
+    if enough["XGBoost"]:
         # Without a DNA score on those days every weight gives the same loss, and the first, 0, is taken.
         place = np.unravel_index(_losses(state.of(trees), num[trees], den[trees], slice(0, -1), target).argmin(), _GRID)
         strength, weight = float(_STRENGTHS[place[0]]), int(place[1])
-    if num[dna].sum() >= settings.ensemble_min_events:
+    if enough["the DNA score"]:
         dna_strength = float(_STRENGTHS[_losses(state.of(dna), num[dna], den[dna], slice(-1, None), target).argmin()])
+    told = trees if enough["XGBoost"] else trees | dna
     k = np.where(trees, strength, dna_strength)
     p = state.prior[:, weight] * (k + state.events) / (k + state.expected[:, weight])
-    prior_variance, widening, day_noise = _noise(num, den * p, state.events)
+    prior_variance, widening, day_noise = _noise(num[told], (den * p)[told], state.events[told])
+    kept = "".join(
+        f" {name[0].upper()}{name[1:]} has too few events, so that its strength is that of the settings."
+        for name, is_enough in enough.items()
+        if not is_enough
+    )
     reason = (
         f"Chosen by log loss on {len(days)} days ({_date(days[0])} to {_date(days[-1])}) with {events:,.0f} events, each predicted from what "
-        "was known before it."
+        f"was known before it.{kept}"
     )
     return replace(
         found,
@@ -296,6 +306,8 @@ def vote(ad_days: pl.DataFrame, past: pl.DataFrame, parameters: Parameters, targ
     dna_share = np.where(trees & dna, parameters.dna_weight, dna.astype(np.float64))
     has_own = ~np.isnan(own) & ((state.seen > 0) | alone)
     unit = units[rows.account[asked]]
+    # The noise is learned where XGBoost speaks; by how much ads differ from the DNA score, its strength says.
+    prior_variance = np.where(trees, parameters.prior_variance, max(parameters.prior_variance, 1 / parameters.dna_strength))
     figures = {
         "ensemble": p,
         "fixed_vote": _fixed_vote(ad_days, has_own, settings),
@@ -305,9 +317,7 @@ def vote(ad_days: pl.DataFrame, past: pl.DataFrame, parameters: Parameters, targ
         "prior": np.where(with_prior, q, np.nan),
         "own_events": np.where(np.isnan(unit), np.nan, state.events),
         "own_expected": np.where(np.isnan(unit) | ~with_prior, np.nan, expected),
-        "rate_variance": np.where(
-            with_prior, _rate_variance(parameters.prior_variance, parameters.widening, state.events), np.nan
-        ),
+        "rate_variance": np.where(with_prior, _rate_variance(prior_variance, parameters.widening, state.events), np.nan),
         "unit": unit,
     }
     notes = _notes(trees, dna, ~np.isnan(own), state.seen > 0, np.isnan(unit))
@@ -640,8 +650,6 @@ def _calibration(rows: _Rows, settings: Models) -> tuple[Calibration, ...]:
 
 # What is learned.
 
-_GRID = (len(_STRENGTHS), len(_WEIGHTS))
-
 
 def _losses(state: _State, num: Floats, den: Floats, ways: slice, target: Target) -> Floats:
     """Log loss of each strength and way, nats, shape (strengths, ways)."""
@@ -688,7 +696,7 @@ def _likelihood(count: Floats, mean: Floats, events: Floats, prior_variance: flo
     return float(np.sum(mass)) - 0.5 * float(np.log(widening) / np.log(2)) ** 2
 
 
-def _rate_variance(prior_variance: float, widening: float, events: Floats) -> Floats:
+def _rate_variance(prior_variance: float | Floats, widening: float, events: Floats) -> Floats:
     """Variance of an ad's true rate over its square: the prior's, less what the ad's own events say, each of them as much as 1 / widening."""
     return 1 / (1 / prior_variance + events / widening)
 

@@ -197,6 +197,7 @@ def test_the_dna_score_alone_has_a_strength_of_its_own():
     voted = vote(asked(own_history=0.02, dna_score=0.01), past, FIXED, CTR, UNCALIBRATED).row(0, named=True)
     assert voted["ensemble"] == pytest.approx(0.01 * (10 + 28.5) / (10 + 9.5))
     assert voted["weight_xgboost"] == 0
+    assert voted["rate_variance"] == pytest.approx(1 / (10 + 28.5))
     assert voted["vote_note"] == "XGBoost says nothing: the DNA score is the prior."
 
 
@@ -269,6 +270,18 @@ def test_too_little_is_said_and_not_learned():
     unstored = learn(simulated(8, differ=0.2).with_columns(xgboost=pl.lit(None, pl.Float64)), CTR, SETTINGS)
     assert not unstored.learned
     assert unstored.reason.startswith("0 days with 0 events")
+
+
+def test_a_member_with_too_few_events_keeps_its_strength_and_the_reason_says_so():
+    found = learn(simulated(8, differ=0.2), CTR, SETTINGS)
+    assert found.learned
+    assert found.dna_strength == SETTINGS.ensemble_dna_strength
+    assert found.reason.endswith("The DNA score has too few events, so that its strength is that of the settings.")
+    lonely = simulated(8, differ=0.2).with_columns(dna_score="xgboost", xgboost=pl.lit(None, pl.Float64))
+    found = learn(lonely, CTR, SETTINGS)
+    assert found.strength == SETTINGS.ensemble_strength
+    assert 10 <= found.dna_strength <= 50
+    assert "XGBoost has too few events" in found.reason
 
 
 @pytest.mark.parametrize("target", [CTR, ROAS])
