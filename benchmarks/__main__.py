@@ -10,6 +10,7 @@ ALL = (
     "hook_agreement",
     "media_truth",
     "memory_search",
+    "ctr_models",
     "flat_growth",
     "cycle_cost",
     "incremental_day",

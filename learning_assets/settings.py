@@ -425,6 +425,35 @@ class Models(_Group):
     max_levels: Count = Field(
         default=64, description="Levels of a categorical feature, the most frequent ones; others are missing"
     )
+    ensemble_days: Count = Field(
+        default=28, description="Newest days with stored predictions on which strength and weights of the vote are chosen"
+    )
+    ensemble_min_days: Count = Field(default=7, description="Such days below which they are not chosen but the next three")
+    ensemble_min_events: Count = Field(default=1_000, description="Events (clicks for CTR) in such days, likewise")
+    ensemble_strength: Positive = Field(
+        default=1_000.0, description="Strength of XGBoost as the prior of an ad's own history, in events, while none is learned"
+    )
+    ensemble_dna_strength: Positive = Field(default=10.0, description="The same of the DNA score alone")
+    ensemble_prior_variance: Positive = Field(
+        default=0.09,
+        description="Relative variance of the true rate of an ad without events while none is learned: 30 % squared",
+    )
+    ensemble_day_noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.10, description="Standard deviation of the logarithm of an ad-day's rate while none is learned"
+    )
+    ensemble_level: Level = Field(default=0.80, description="Level of the vote's intervals")
+    calibration_days: Count = Field(
+        default=3, description="Newest days (steps) with predictions by which members are calibrated"
+    )
+    calibration_events: Positive = Field(
+        default=400.0, description="Events that hold the calibration over all accounts at 1: a standard deviation of 5 %"
+    )
+    calibration_account_events: Positive = Field(
+        default=1_000.0, description="Events that hold an account's calibration at that of all: a standard deviation of 3 %"
+    )
+    vote_own_history: Probability = Field(default=0.4, description="Weight of the ad's own history in the plain fixed vote")
+    vote_xgboost: Probability = Field(default=0.4, description="Weight of XGBoost in it")
+    vote_dna_score: Probability = Field(default=0.2, description="Weight of the DNA score in it")
     threads: Count = Field(default=1, description="Threads of XGBoost; one is deterministic everywhere")
     seed: int = Field(default=7, description="Seed of everything random in training")
 

@@ -221,8 +221,11 @@ def _describe(frame: pl.DataFrame, max_levels: int, target: Target) -> tuple[Fea
     return tuple(described)
 
 
-def _matrix(frame: pl.DataFrame, described: tuple[Feature, ...]) -> NDArray[np.float32]:
-    """Rows × matrix columns; NaN is missing."""
+def matrix(frame: pl.DataFrame, described: tuple[Feature, ...]) -> NDArray[np.float32]:
+    """A frame from `features` as numbers: rows × the columns of `described`, in order; NaN is missing, categories are codes of their levels.
+
+    Raises ValueError where a feature is missing.
+    """
     missing = [feature.name for feature in described if feature.name not in frame.columns]
     if missing:
         raise ValueError(
@@ -244,11 +247,11 @@ def _matrix(frame: pl.DataFrame, described: tuple[Feature, ...]) -> NDArray[np.f
                 column.list.contains(level).cast(pl.Float32).alias(name)
                 for level, name in zip(feature.levels, feature.columns, strict=True)
             ]
-    matrix = np.empty((frame.height, len(columns)), np.float32)
+    numbers = np.empty((frame.height, len(columns)), np.float32)
     for position, expression in enumerate(columns):
         # Column by column: the whole frame of encoded features never stands beside the matrix.
-        matrix[:, position] = frame.select(expression).to_series().fill_null(np.nan).to_numpy()
-    return matrix
+        numbers[:, position] = frame.select(expression).to_series().fill_null(np.nan).to_numpy()
+    return numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -267,8 +270,9 @@ class CtrModel:
 
         if frame.is_empty():
             return np.empty(0)
-        matrix = _matrix(frame, self.card.features)
-        data = xgb.DMatrix(matrix, feature_types=_types(self.card.features), enable_categorical=True, nthread=1)
+        data = xgb.DMatrix(
+            matrix(frame, self.card.features), feature_types=_types(self.card.features), enable_categorical=True, nthread=1
+        )
         return self.booster.predict(data).astype(np.float64).clip(max=TARGETS[self.card.target].highest)
 
     def importance(self) -> pl.DataFrame:
@@ -370,7 +374,7 @@ def train(frame: pl.DataFrame, settings: Models, target: Target = CTR) -> CtrMod
         "seed": settings.seed,
     }
     data = xgb.QuantileDMatrix(
-        _matrix(rows, described),
+        matrix(rows, described),
         label=events / exposure,
         weight=exposure,
         feature_types=types,

@@ -59,8 +59,11 @@ class RateModel:
         self, ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models
     ) -> NDArray[np.float64]:
         """Expected rate of each ad-day, shape (n,); arguments as for `train`, and only facts before an ad-day are used."""
-        described = _described(creatives, self._scored(creatives))
-        return self.trees.predict(ctr_model.features(ad_days, facts, described, settings, self.target))
+        return self.trees.predict(self.features(ad_days, facts, creatives, settings))
+
+    def features(self, ad_days: pl.DataFrame, facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models) -> pl.DataFrame:
+        """What the trees see of each ad-day (`ctr_model.features`), the text score included; arguments as for `predict`."""
+        return ctr_model.features(ad_days, facts, _described(creatives, self._scored(creatives)), settings, self.target)
 
     def _scored(self, creatives: pl.DataFrame) -> pl.DataFrame:
         """Text scores of the creatives: those of the fit by a model that had not seen them, others by the model itself."""

@@ -218,23 +218,30 @@ def score(
     slope, slope_low, slope_high = validation.slope, validation.slope_low, validation.slope_high
     if model is None or slope is None or slope_low is None or slope_high is None:
         return pl.DataFrame({name: [None] * creatives.height for name in SAID}, schema=SAID)
-    weights = model.weights
-    if shares is not None:
-        mine = shares.select("attribute", "value", mine="share")
-        weights = weights.join(mine, on=["attribute", "value"], how="left", maintain_order="left")
-        weights = weights.with_columns(share=pl.col("mine").fill_null(0.0))
-    known = [name for name in weights["attribute"].unique(maintain_order=True) if name in creatives.columns]
-    weights = weights.filter(pl.col("attribute").is_in(known))
-    numbered = weights.select("attribute", "value").with_row_index("code")
-    coded = _coded(creatives, _long(creatives, known), numbered, known)
-    number = {name: place for place, name in enumerate(known)}
-    attribute = np.array([number[name] for name in weights["attribute"]], dtype=np.int64)
-    x = _centred(coded.matrix(np.arange(weights.height), attribute), weights["share"].to_numpy())
-    logit = _logit(_normal(x @ weights["weight"].to_numpy() / model.spread))
+    logit = _logit(_normal(_log_ratios(creatives, model, shares) / model.spread))
     slopes = (min(slope, 1.0), slope_low, slope_high)
     said, one, other = (100 / (1 + np.exp(-logit * slope)) for slope in slopes)
     ends = (said, np.minimum(one, other), np.maximum(one, other))
     return pl.DataFrame(dict(zip(SAID, ends, strict=True)), schema=SAID)
+
+
+def rates(creatives: pl.DataFrame, model: Model | None, shares: pl.DataFrame | None = None) -> pl.Series:
+    """Rates that creatives are expected to have from what they are made of alone, whatever they have achieved themselves.
+
+    The account's rate times the exponential of the creative's weights, each against how common it is in the account.
+
+    Parameters
+    ----------
+    creatives, shares : as for `score`, the creatives with the rate of their account in the column `account_rate` (`baselines.history`).
+    model : as `learn` gave it.
+
+    Returns
+    -------
+    Float64, rows in the order given; NULL where the account's rate is, and everywhere where the score says nothing.
+    """
+    if model is None:
+        return pl.Series("account_rate", [None] * creatives.height, dtype=pl.Float64)
+    return creatives["account_rate"].cast(pl.Float64) * pl.Series(np.exp(_log_ratios(creatives, model, shares)))
 
 
 def kept(rows: pl.DataFrame, model: Model | None, validation: Validation) -> pl.DataFrame:
@@ -256,6 +263,23 @@ def restored(rows: pl.DataFrame) -> tuple[Model | None, Validation]:
     weights = rows.filter(pl.col("weight").is_not_null()).select("attribute", "value", "weight", "share")
     model = None if own["spread"] is None else Model(weights, own["spread"])
     return model, Validation(reason=own["score_reason"], **figures)
+
+
+def _log_ratios(creatives: pl.DataFrame, model: Model, shares: pl.DataFrame | None) -> Floats:
+    """Sum of the weights of each creative, against how common they are."""
+    weights = model.weights
+    if shares is not None:
+        mine = shares.select("attribute", "value", mine="share")
+        weights = weights.join(mine, on=["attribute", "value"], how="left", maintain_order="left")
+        weights = weights.with_columns(share=pl.col("mine").fill_null(0.0))
+    known = [name for name in weights["attribute"].unique(maintain_order=True) if name in creatives.columns]
+    weights = weights.filter(pl.col("attribute").is_in(known))
+    numbered = weights.select("attribute", "value").with_row_index("code")
+    coded = _coded(creatives, _long(creatives, known), numbered, known)
+    number = {name: place for place, name in enumerate(known)}
+    attribute = np.array([number[name] for name in weights["attribute"]], dtype=np.int64)
+    x = _centred(coded.matrix(np.arange(weights.height), attribute), weights["share"].to_numpy())
+    return x @ weights["weight"].to_numpy()
 
 
 def _ads(sums: pl.DataFrame, attributes: Sequence[str], settings: Formula) -> pl.DataFrame:

@@ -26,19 +26,24 @@ class Target:
     """A rate: `events` over `exposure`, columns of what `exposed` gives.
 
     `binomial`: both are whole numbers, and every event is one of the exposure's units; the loss is that of the binomial distribution, else that
-    of the Poisson distribution, of which only the mean and a variance in proportion to it are used. `highest`: no rate lies above it.
+    of the Poisson distribution, of which only the mean and a variance in proportion to it are used. `money`: events are worth, not number.
     """
 
     name: str
     events: str
     exposure: str
-    binomial: bool
-    highest: float
+    binomial: bool = False
+    money: bool = False
+
+    @property
+    def highest(self) -> float:
+        """No rate lies above it."""
+        return float("inf") if self.money else 1.0
 
 
-CTR = Target("ctr", "link_clicks", "impressions", binomial=True, highest=1.0)
-CVR = Target("cvr", "conversions", "clicks_exposed", binomial=False, highest=1.0)
-ROAS = Target("roas", "revenue_in_orders", "spend_in_orders", binomial=False, highest=float("inf"))
+CTR = Target("ctr", "link_clicks", "impressions", binomial=True)
+CVR = Target("cvr", "conversions", "clicks_exposed")
+ROAS = Target("roas", "revenue_in_orders", "spend_in_orders", money=True)
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (CTR, CVR, ROAS)}
 
