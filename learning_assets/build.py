@@ -12,8 +12,9 @@ from learning_assets.assets.formulas import winning_formulas
 from learning_assets.assets.graph import knowledge_graph
 from learning_assets.assets.growth import learning_cycles, snapshots
 from learning_assets.assets.memory import winner_memory
-from learning_assets.assets.models import predictions, retrained_model
+from learning_assets.assets.models import retrained_model
 from learning_assets.assets.patterns import patterns
+from learning_assets.assets.predictions import predictions
 from learning_assets.automation.alerts import Notifier, notifier
 from learning_assets.automation.jobs import actuals_refresh, learning_cycle, replay_range, retrain_check
 from learning_assets.automation.schedules import schedules

@@ -38,10 +38,13 @@ PREDICTIONS = pl.Schema(
         "model": pl.String,
         "model_id": pl.String,
         "predicted": pl.Float64,
+        **dict.fromkeys(("low", "high", "weight_own_history", "weight_xgboost", "weight_dna_score"), pl.Float64),
+        "note": pl.String,
     }
 )
 """What each model expects of an ad on `date`, from facts up to `as_of`. `made`: `live`, or `replayed` where the day had ended when the
-prediction was made. `predicted`: a rate; `model_id` is NULL for models that are no more than counts."""
+prediction was made. `predicted`: a rate; `model_id` is NULL for models that are no more than counts. Of the ensemble alone: `low` and `high`, the
+interval of the true rate at `models.ensemble_level`; what each member counts, together 1; and which member was missing."""
 
 ACTUALS_ASOF = pl.Schema({"known_until": pl.Date, **ACTUALS})
 """Rows of actuals that the platform restated: how they stood until `known_until`."""

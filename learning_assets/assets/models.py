@@ -1,4 +1,4 @@
-"""The champions in force and what they expect of the next day: `retrained_model` and `predictions`."""
+"""The champions in force: `retrained_model`."""
 
 import json
 import time
@@ -9,12 +9,11 @@ from typing import Any, Literal
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets import PREDICTIONS
-from learning_assets.assets.day import Day, day_of, next_in_chain
+from learning_assets.assets.day import Day, next_in_chain
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.learning import baselines, ctr_model, dna, retraining, triggers
+from learning_assets.learning import ctr_model, dna, retraining, triggers
 from learning_assets.learning.retraining import RateModel
 from learning_assets.learning.targets import TARGETS, Target
 from learning_assets.learning.triggers import Evidence
@@ -247,108 +246,3 @@ def _card(one: Retrained) -> str:
     lines += ["| feature | share of gain |", "|---|---|"]
     lines += [f"| {name} | {gain:.3f} |" for name, gain in card["importance"][:12]]
     return "\n".join(lines)
-
-
-@dg.asset(
-    partitions_def=DAILY,
-    deps=["ad_catalog", "actuals", "creative_dna", "retrained_model"],
-    kinds={"xgboost", "polars", "parquet"},
-    code_version=retraining.VERSION,
-)
-@bounded_retries
-def predictions(
-    context: dg.AssetExecutionContext,
-    store: dg.ResourceParam[Store],
-    source: dg.ResourceParam[Source],
-    settings: dg.ResourceParam[Settings],
-) -> dg.MaterializeResult[None]:
-    """What is expected of every ad on the next step, from facts up to this day.
-
-    By the champion (`xgboost`) where a pool has one, by the ad's own history around its account's mean (`own_history`), and by the account's
-    empirical-Bayes mean (`account_mean`). An ad of which nothing can be said has no row.
-    """
-    day = day_of(context, source, store.settings)
-    facts, creatives = observed(store, settings, day), store.creatives(CREATIVE_COLUMNS)
-    live = live_next(store.lake.scan("ad_catalog", day.date, day.date), day).collect()
-    found = [
-        expect(store, settings, day, pool, target, live, facts, creatives)
-        for pool in store.pools()
-        for target in TARGETS.values()
-    ]
-    made = "live" if store.now.date() <= day.next else "replayed"
-    rows = (
-        pl.concat([PREDICTIONS.to_frame().drop("as_of", "date", "made_at", "made"), *found])
-        .with_columns(
-            as_of=pl.lit(day.date), date=pl.lit(day.next), made_at=pl.lit(store.now).dt.cast_time_unit("us"), made=pl.lit(made)
-        )
-        .select(PREDICTIONS.names())
-        .sort("account_id", "ad_id", "metric", "model")
-    )
-    written = store.lake.write("predictions", day.date, rows)
-    by_model = (
-        rows.group_by("metric", "model")
-        .agg(
-            ads=pl.len(),
-            median=pl.col("predicted").median(),
-            lowest=pl.col("predicted").min(),
-            highest=pl.col("predicted").max(),
-        )
-        .sort(pl.col("metric").replace_strict({name: at for at, name in enumerate(TARGETS)}), "model")
-    )
-    numbers = {
-        "ads": live.height,
-        "predictions": rows.height,
-        **{f"{metric}_by_{model}": ads for metric, model, ads in by_model.select("metric", "model", "ads").iter_rows()},
-    }
-    return report(written, PREDICTIONS, numbers, table=markdown_table(by_model, day.simulated, f"For {day.next}, by model."))
-
-
-def live_next(catalog: pl.LazyFrame, day: Day) -> pl.LazyFrame:
-    """The catalog's ads that are expected to be live on the next step, dated on it."""
-    starts = pl.col("starts_on").is_null() | (pl.col("starts_on") <= day.next)
-    goes_on = pl.col("ends_on").is_null() | (pl.col("ends_on") >= day.next)
-    kept = catalog.filter(pl.col("status").is_in(["active", "scheduled"]) & starts & goes_on)
-    return kept.select(
-        pl.lit(day.next).alias("date"), "account_id", "ad_id", "creative_id", "audience", "template", "cta"
-    ).sort("account_id", "ad_id")
-
-
-def expect(
-    store: Store,
-    settings: Settings,
-    day: Day,
-    pool: Pool,
-    target: Target,
-    live: pl.DataFrame,
-    facts: pl.DataFrame,
-    creatives: pl.DataFrame,
-) -> pl.DataFrame:
-    """What each model of a target expects of a pool's live ads: `account_id`, `ad_id`, `metric`, `model`, `model_id`, `predicted`."""
-    of_pool = pl.col("account_id").is_in(pool.account_ids)
-    ads, seen, texts = live.filter(of_pool), facts.filter(of_pool), creatives.filter(of_pool)
-    texts = texts.join(
-        pl.concat([seen.select("account_id", "creative_id"), ads.select("account_id", "creative_id")]),
-        on=["account_id", "creative_id"],
-        how="semi",
-    )
-    known = seen.drop_nulls([target.events, target.exposure])
-    rates = baselines.history(known, ads, settings.models.history_decay, target.events, target.exposure)
-    by_model: dict[str, tuple[str | None, pl.Series]] = {
-        "account_mean": (None, rates["account_rate"].clip(upper_bound=target.highest)),
-        "own_history": (None, rates["own_rate"].clip(upper_bound=target.highest)),
-    }
-    champion = champion_of(store, pool, target, day.date)
-    if champion is not None and ads.height:
-        model_id, model = champion
-        by_model["xgboost"] = (model_id, pl.Series(model.predict(ads, seen, texts, settings.models)))
-    return pl.concat(
-        ads.select(
-            "account_id",
-            "ad_id",
-            pl.lit(target.name).alias("metric"),
-            pl.lit(name).alias("model"),
-            pl.lit(model_id, pl.String).alias("model_id"),
-            expected.cast(pl.Float64).fill_nan(None).alias("predicted"),
-        ).drop_nulls("predicted")
-        for name, (model_id, expected) in by_model.items()
-    )

@@ -239,7 +239,7 @@ def measured(predicted: float, rate: float, ads: int = 60, impressions: int = 30
             "baseline_account": np.full(size, rate),
             "baseline_history": np.full(size, rate),
             "impressions": np.full(size, impressions),
-            "clicks": rng.binomial(impressions, rate, size),
+            "link_clicks": rng.binomial(impressions, rate, size),
         }
     )
     return accuracy.measure(frame, ["model", "metric"], Accuracy()).select(FIGURES).row(0, named=True)
