@@ -11,6 +11,8 @@ ALL = (
     "media_truth",
     "memory_search",
     "flat_growth",
+    "retrain_triggers",
+    "champion_gate",
     "cycle_cost",
     "incremental_day",
     "fetch_faults",
@@ -32,6 +34,7 @@ def main() -> int:
     common = ["--seed", asked.seed, *(["--short"] if asked.short else [])]
     runs = dict.fromkeys(ALL, common)
     if asked.archive:
+        runs["champion_gate"] = [*common, "--archive", asked.archive]
         runs |= {name: [*common, "--archive", asked.archive, until, LAST_WEEK] for name, until in ON_AN_ARCHIVE.items()}
     failed = 0
     for name, arguments in runs.items():
