@@ -143,6 +143,7 @@ def gain(
 ) -> float:
     """Log loss of what was replaced less that of the challenger over later ad-days, nats an impression."""
     later = later.filter(pl.col("impressions") > 0)
+    creatives = creatives.join(later, on=["account_id", "creative_id"], how="semi")
     ours = challenger.predict(later, facts, creatives, settings)
     if incumbent is None:
         theirs = baselines.history(facts, later, settings.history_decay)["account_rate"].to_numpy()
