@@ -12,6 +12,8 @@ ALL = (
     "memory_search",
     "ctr_models",
     "flat_growth",
+    "retrain_triggers",
+    "champion_gate",
     "cycle_cost",
     "incremental_day",
     "fetch_faults",
@@ -33,6 +35,7 @@ def main() -> int:
     common = ["--seed", asked.seed, *(["--short"] if asked.short else [])]
     runs = dict.fromkeys(ALL, common)
     if asked.archive:
+        runs["champion_gate"] = [*common, "--archive", asked.archive]
         runs |= {name: [*common, "--archive", asked.archive, until, LAST_WEEK] for name, until in ON_AN_ARCHIVE.items()}
     failed = 0
     for name, arguments in runs.items():

@@ -75,7 +75,8 @@ def measure(
     exposure of its metric. The caller chooses the window by the rows it gives.
 
     Dispersion is estimated from each ad's days around the ad's own total, spread as the prediction spreads it, so that a
-    model that misjudges an ad does not pass its error off as noise. The noise floor is the mean absolute deviation of Poisson
+    model that misjudges an ad does not pass its error off as noise. Ads weigh by their clicks: with m clicks on k days, shares
+    s, the sum of x² / s − m² is (k − 1) φ times the expected clicks on average, however few they are. The noise floor is the mean absolute deviation of Poisson
     (φ = 1) or negative binomial counts around the predictions scaled to the actual total (`mean_deviation`).
 
     Log loss and its ratios follow He et al. (ADKDD 2014). The loss of skill is log loss for CTR and CVR and spend-weighted
@@ -247,9 +248,10 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
             spread=(pl.col("num") ** 2 / pl.col("shape")).sum(),
         )
         .with_columns(
-            # Pearson's chi-square of the ad's days around its own total; an ad without a count says nothing about noise.
-            chi2=pl.when(pl.col("num") > 0).then(pl.col("spread") * pl.col("shape") / pl.col("num") - pl.col("num")),
-            freedom=pl.when(pl.col("num") > 0).then(pl.col("days").cast(pl.Int64) - 1),
+            # Pearson's chi-square of the ad's days around its own total, and its degrees of freedom, times the ad's clicks. Unweighted, ads
+            # with hardly a click, which cannot show how clicks cluster, would say that counts are Poisson.
+            chi2=pl.col("spread") * pl.col("shape") - pl.col("num") ** 2,
+            freedom=(pl.col("days").cast(pl.Float64) - 1) * pl.col("num"),
         )
     )
     groups = (

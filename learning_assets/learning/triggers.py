@@ -6,7 +6,8 @@ the training (`ctr_model`), and whether the new model is used (`champion`).
 A new trigger is a field of `Evidence`, a function like `accuracy`, and its name in `RULES`.
 
 Every rule on predictions needs an error that is large and one that chance does not explain. It is looked at every day over the last days, so that
-a week has `settings.looks` chances to fire by luck; the chance that one look at `settings.standard_errors` has is shared among them (Bonferroni).
+a week has `settings.looks` chances to fire by luck for each of three rules; the chance that one look at `settings.standard_errors` has is shared
+among them (Bonferroni).
 """
 
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from math import inf, isnan, log, sqrt
 from learning_assets.settings import Models
 
 _ANSCOMBE = 3 / 8
+_SHARING = 3
+"""Rules that count standard errors: accuracy, mae and calibration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,10 +224,10 @@ def _uncertainty(evidence: Evidence) -> float:
 
 
 def _critical(evidence: Evidence, settings: Models, sides: int) -> float:
-    """Standard errors above which a figure is off: `settings.standard_errors` of one look, its chance shared among `settings.looks`."""
+    """Standard errors above which a figure is off: `settings.standard_errors` of one look, its chance shared among all looks."""
     from scipy.special import ndtr, ndtri, stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
-    tail = 2 * float(ndtr(-settings.standard_errors)) / settings.looks / sides
+    tail = 2 * float(ndtr(-settings.standard_errors)) / (settings.looks * _SHARING) / sides
     estimated = _known(evidence.dispersion) is not None and evidence.ads is not None and evidence.ad_days is not None
     freedom = (evidence.ad_days or 0) - (evidence.ads or 0) if estimated else inf
     return -float(ndtri(tail)) if freedom == inf else -float(stdtrit(max(freedom, 1), tail))

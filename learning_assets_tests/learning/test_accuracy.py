@@ -136,6 +136,16 @@ def test_a_wrong_model_does_not_raise_its_noise_floor():
     assert (zero["accuracy"], zero["calibration_ratio"]) == (0, None)
 
 
+@pytest.mark.parametrize("mean", [0.15, 0.5, 1.6, 15])
+@pytest.mark.parametrize("dispersion", [1.5, 2.0, 4.0])
+def test_dispersion_is_right_however_few_clicks_an_ad_has(mean, dispersion):
+    rng = np.random.default_rng(12)
+    ads, days = 6_000, 7
+    clicks = rng.negative_binomial(mean / (dispersion - 1), 1 / dispersion, ads * days)
+    row = one(comparisons(clicks, np.full(ads * days, 1_000), np.full(ads * days, mean / 1_000), days=days))
+    assert row["dispersion"] == pytest.approx(dispersion, rel=0.06)
+
+
 def test_dispersion_is_unknown_where_no_ad_ran_twice():
     row = one(comparisons([10, 20], [1_000, 1_000], [0.015, 0.015]))
     assert row["dispersion"] is None
