@@ -76,12 +76,12 @@ _WEIGHTS = np.array([0, 0.05, 0.1, 0.2, 0.3, 0.5])
 _GRID = (len(_STRENGTHS), len(_WEIGHTS))
 _WIDENINGS = np.array([0.25, 0.5, 1, 2, 4, 8, 16, 32])
 _PRIOR_VARIANCES = np.array([0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32])
-_DAY_NOISES = np.array([0, 0.02, 0.035, 0.05, 0.07, 0.10, 0.14, 0.20, 0.30, 0.50])
+_USUAL_NOISE, _LARGEST_NOISE = 0.1, 0.5
+"""Noise of an ad-day by which differences are weighted, and above which none is said."""
 _SMALLEST_VARIANCE = 1e-6
 """Relative variance below which a negative binomial is a Poisson to every digit that matters."""
-_MAX_NOISE_ROWS = 20_000
-"""Ad-days from which the noise is learned, at most; every k-th beyond."""
-_ROUNDS = 3
+_MAX_SPREAD_ROWS = 20_000
+"""Ad-days from which the spread of rates is learned, at most; every k-th beyond."""
 _MIN_FREEDOM = 30
 """Degrees of freedom of an account's ad-days below which the unit of its money is not known."""
 
@@ -153,8 +153,9 @@ def learn(past: pl.DataFrame, target: Target, settings: Models) -> Parameters:
     """Learn the parameters of the vote from days whose results are known.
 
     Each scored ad-day is predicted from what was known before it, for every strength and weight of a grid; the pair with the least log loss
-    (binomial for counts, Poisson's quasi-likelihood for money) is taken. The noise is that with the greatest negative-binomial likelihood of
-    those out-of-sample predictions.
+    (binomial for counts, Poisson's quasi-likelihood for money) is taken. The noise of a day comes from differences between successive days of an
+    ad, and how far true rates lie from what is said of them is the spread with the greatest negative-binomial likelihood of these out-of-sample
+    predictions.
 
     Parameters
     ----------
@@ -215,7 +216,8 @@ def learn(past: pl.DataFrame, target: Target, settings: Models) -> Parameters:
     told = trees if enough["XGBoost"] else trees | dna
     k = np.where(trees, strength, dna_strength)
     p = state.prior[:, weight] * (k + state.events) / (k + state.expected[:, weight])
-    prior_variance, widening, day_noise = _noise(num[told], (den * p)[told], state.events[told])
+    day_noise = _day_noise(num[told], den[told], p[told], rows.unit[scored][told], rows.day[scored][told])
+    prior_variance, widening = _spread(num[told], (den * p)[told], state.events[told], day_noise)
     kept = "".join(
         f" {name[0].upper()}{name[1:]} has too few events, so that its strength is that of the settings."
         for name, is_enough in enough.items()
@@ -653,22 +655,31 @@ def _losses(state: _State, num: Floats, den: Floats, ways: slice, target: Target
     return np.stack(losses)
 
 
-def _noise(num: Floats, mean: Floats, events: Floats) -> tuple[float, float, float]:
-    """Prior variance, widening and noise of the ad-days by the likelihood of negative-binomial counts, in turn until none changes.
+def _day_noise(num: Floats, den: Floats, rate: Floats, unit: Codes, day: Codes) -> float:
+    """Standard deviation of the logarithm of an ad-day's rate, beyond counts, from the differences of an ad's successive days.
 
-    Widening and noise stand in for one another where ads are of one age, so that they are sought together.
+    Of the observed rates of two days over what was predicted, half the squared difference is what counts and days add; what the prediction
+    misses of the ad cancels (von Neumann, Annals of Mathematical Statistics 1941). Both are taken over the first day's prediction, since the
+    second one's has learned from the first day. Ad-days on which more was expected weigh more.
     """
-    every = -(-len(num) // _MAX_NOISE_ROWS)
+    order = np.lexsort((day, unit))
+    first, second = order[:-1], order[1:]
+    same = unit[first] == unit[second]
+    first, second = first[same], second[same]
+    mean, next_mean = den[first] * rate[first], den[second] * rate[first]
+    one, other = num[first] / mean, num[second] / next_mean
+    weight = (1 / mean + 1 / next_mean + 2 * _USUAL_NOISE**2) ** -2
+    excess = float((weight * ((one - other) ** 2 - one / mean - other / next_mean)).sum())
+    level = float((weight * one * other).sum())
+    return float(np.sqrt(min(max(excess / (2 * level), 0.0), _LARGEST_NOISE**2))) if level > 0 else 0.0
+
+
+def _spread(num: Floats, mean: Floats, events: Floats, day_noise: float) -> tuple[float, float]:
+    """Prior variance and widening by the likelihood of negative-binomial counts, given the noise of the days."""
+    every = -(-len(num) // _MAX_SPREAD_ROWS)
     told = np.rint(num[::every]), mean[::every], events[::every]
-    pairs: list[tuple[float, float]] = list(product(_WIDENINGS.tolist(), _DAY_NOISES.tolist()))
-    prior_variance, pair = 0.04, (1.0, 0.0)
-    for _ in range(_ROUNDS):
-        before = prior_variance, pair
-        pair = pairs[int(np.argmax([_likelihood(*told, prior_variance, *one) for one in pairs]))]
-        prior_variance = float(_PRIOR_VARIANCES[np.argmax([_likelihood(*told, one, *pair) for one in _PRIOR_VARIANCES])])
-        if (prior_variance, pair) == before:
-            break
-    return prior_variance, pair[0], pair[1]
+    pairs: list[tuple[float, float]] = list(product(_PRIOR_VARIANCES.tolist(), _WIDENINGS.tolist()))
+    return pairs[int(np.argmax([_likelihood(*told, *one, day_noise) for one in pairs]))]
 
 
 def _likelihood(count: Floats, mean: Floats, events: Floats, prior_variance: float, widening: float, noise: float) -> float:
