@@ -24,7 +24,7 @@ class Comparison:
 
     `difference`: log loss of the opponent less that of the challenger, nats per impression; above 0 the challenger is better.
     `standard_error`: of the difference, clustered by ad. `lower_bound`: one-sided, at the gate's confidence.
-    `log_loss` and `calibration` (clicks over expected clicks) are the opponent's.
+    `log_loss`, `calibration` (clicks over expected clicks), `mae` and `r2` are the opponent's, as for `Verdict`.
     """
 
     opponent: str
@@ -33,6 +33,8 @@ class Comparison:
     difference: float
     standard_error: float
     lower_bound: float
+    mae: float
+    r2: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Verdict:
 
     `n_ads`: ads with impressions in the hold-out. `log_loss` (nats per impression) and `calibration` (clicks over expected
     clicks) are the challenger's. They and the comparisons are None where there was nothing to compare, as the reason says.
+    `mae` (mean absolute error of the rate, weighted by impressions) and `r2` (1 − squared error / variance of the rates of ad-days, weighted
+    likewise; None where these do not vary) are the challenger's too. They are for people; the verdict does not rest on them.
     """
 
     winner: Winner
@@ -52,6 +56,8 @@ class Verdict:
     calibration: float | None = None
     against_champion: Comparison | None = None
     against_baseline: Comparison | None = None
+    mae: float | None = None
+    r2: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -127,6 +133,7 @@ def contest(holdout: pl.DataFrame, champion: str | None, challenger: str, baseli
             calibration,
             against_champion,
             against_baseline,
+            *_errors(rows, challenger),
         )
 
     for comparison in filter(None, (against_champion, against_baseline)):
@@ -192,6 +199,17 @@ def _calibration(rows: pl.DataFrame, model: str) -> float:
     return float(clicks.sum()) / float((seen * rows[model].to_numpy()).sum())
 
 
+def _errors(rows: pl.DataFrame, model: str) -> tuple[float, float | None]:
+    """Mean absolute error and R² of the rates of ad-days, both weighted by impressions."""
+    clicks, seen = _counts(rows)
+    predicted, mean = rows[model].to_numpy(), clicks.sum() / seen.sum()
+    variation = float((seen * (clicks / seen - mean) ** 2).sum())
+    squared = float((seen * (clicks / seen - predicted) ** 2).sum())
+    # Rates that differ by rounding only have no variance to explain.
+    r2 = 1 - squared / variation if variation > 1e-12 * float(seen.sum()) * mean**2 else None
+    return float(np.abs(clicks - seen * predicted).sum() / seen.sum()), r2
+
+
 def _off(calibration: float) -> float:
     """Distance of a calibration ratio from 1 on the log scale."""
     return abs(log(calibration))
@@ -216,6 +234,7 @@ def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: flo
     difference = float(per_ad.sum()) / total
     spread = float(((per_ad - difference * seen_per_ad) ** 2).sum())
     standard_error = sqrt(ads.height / (ads.height - 1) * spread) / total
+    mae, r2 = _errors(rows, opponent)
     return Comparison(
         opponent=opponent,
         log_loss=_log_loss(rows, opponent),
@@ -223,4 +242,6 @@ def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: flo
         difference=difference,
         standard_error=standard_error,
         lower_bound=difference - float(stdtrit(ads.height - 1, confidence)) * standard_error,
+        mae=mae,
+        r2=r2,
     )
