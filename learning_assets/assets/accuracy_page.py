@@ -10,7 +10,7 @@ that of the pipeline is for whoever runs this, that of an owner shows the owner'
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -233,9 +233,19 @@ class _Parts:
             found = saved.get((row["metric"], row["model"], row["made"]))
             if found is not None and found["status"] == "measured":
                 more = "more" if found["gain"] >= 0 else "fewer"
+                plain = ", ".join(
+                    f"{other['model']} {_signed(other['gain'])}"
+                    for other in self.saved.filter(metric=row["metric"], made=row["made"], status="measured").to_dicts()
+                    if other["model"] not in self.told.trained
+                )
                 yield (
                     f"Following {row['model']} would have bought {_percent(abs(found['gain']))} {more} {COUNTED.get(row['metric'], 'results')} for the same "
                     f"spend ({level} interval {_signed(found['gain_low'])} to {_signed(found['gain_high'])}; observational, see below)."
+                    + (
+                        f" Following what is no more than counts would have changed it by: {plain}."
+                        if plain and row["trained"]
+                        else ""
+                    )
                 )
 
     def nothing(self) -> str:
@@ -246,11 +256,10 @@ class _Parts:
         """One metric in plain words."""
         metric, day = row["metric"], self.told.day
         counted, floor = COUNTED.get(metric, "results"), row["noise_floor"]
-        named = NAMES.get(metric, metric)
         days = day.pick(self.settings.accuracy.window_days, self.settings.accuracy.archive_window_days)
         kind = "" if row["trained"] else ", a plain baseline, since no trained model was in force"
         made = "" if row["made"] == "live" else " These predictions were made in a replay, from what was known before each day."
-        said = f"{named[0].upper()}{named[1:]}: over the {days} days to {day.date}, {self.name(row)}{kind} was off by {_percent(row['wape'])} of the {counted}."
+        said = f"{_named(metric)}: over the {days} days to {day.date}, {self.name(row)}{kind} was off by {_percent(row['wape'])} of the {counted}."
         if floor is None:
             said += " How much of that is chance is unknown."
         else:
@@ -276,8 +285,8 @@ class _Parts:
                 if high is not None and high < 0
                 else "not surely better than"
             )
-            said += f" It is {sure} the better plain baseline: its loss is {_percent(abs(row['skill']))} {'smaller' if row['skill'] >= 0 else 'larger'}"
-            said += "." if low is None else f" (skill between {_signed(low)} and {_signed(high)})."
+            said += f" It is {sure} the better plain baseline: its loss is {100 * abs(row['skill']):.2f} % {'smaller' if row['skill'] >= 0 else 'larger'}"
+            said += "." if low is None else f" (skill between {_signed(low, 2)} and {_signed(high, 2)})."
         return said + made
 
     # -- predicted and happened
@@ -301,14 +310,14 @@ class _Parts:
         parts: list[str] = []
         for metric, made in self.faces():
             one = found.filter(metric=metric, made=made)
-            parts.append(page.heading(f"{_capital(NAMES.get(metric, metric))}, {made} predictions"))
+            parts.append(page.heading(f"{_named(metric)}, {made} predictions"))
             if one.is_empty():
                 parts.append(page.note(f"Unknown: of no {made} prediction is the result known yet."))
                 continue
             parts.append(
                 page.figure(
                     _calibration_plot(one, metric),
-                    f"{_capital(NAMES.get(metric, metric))}: predicted (across) against happened (up), by model.",
+                    f"{_named(metric)}: predicted (across) against happened (up), by model.",
                 )
             )
             parts.append(
@@ -354,13 +363,18 @@ class _Parts:
         for metric, made in rows.filter(pool=pool).select("metric", "made").unique().sort("metric", "made").iter_rows():
             one = rows.filter(pool=pool, metric=metric, made=made)
             lines = one.with_columns(series=pl.struct("model", *self.horizon).map_elements(self.name, return_dtype=pl.String))
-            title = f"{_capital(NAMES.get(metric, metric))}, {made} predictions"
-            parts += [page.heading(title), page.figure(_time_plot(lines), f"{title}: WAPE by day, pool {pool}.")]
+            title = f"{_named(metric)}, {made} predictions"
+            parts += [
+                page.heading(title),
+                page.figure(
+                    _time_plot(lines), f"{title}: WAPE by day, pool {pool}; the floor is the mean of those of the models."
+                ),
+            ]
         order = self.pools.sort("metric", "pool", "made", "wape", "model", nulls_last=True)
         parts.append(
             page.fold(
                 "The newest figures of every pool and model",
-                [page.table(self.measures(row, pool=True) for row in order.to_dicts())],
+                [page.table((self.measures(row, pool=True) for row in order.to_dicts()), remark="why unknown")],
             )
         )
         return says, parts
@@ -379,9 +393,9 @@ class _Parts:
             "MAE": _rate(row["mae"], metric),
             "R²": None if row["r2"] is None else f"{row['r2']:.3f}",
             "happened / predicted": None if row["calibration_ratio"] is None else f"{row['calibration_ratio']:.3f}",
-            "skill": _signed(row["skill"]),
-            "from": _signed(row["skill_low"]),
-            "to": _signed(row["skill_high"]),
+            "skill": _signed(row["skill"], 2),
+            "from": _signed(row["skill_low"], 2),
+            "to": _signed(row["skill_high"], 2),
             "why unknown": row["reason"] or "",
         }
 
@@ -405,7 +419,7 @@ class _Parts:
             found = pl.concat([accounts, inside]).sort(
                 "segment", "impressions", "segment_value", descending=[False, True, False]
             )
-            title = f"{_capital(NAMES.get(main['metric'], main['metric']))}, {self.name(main)}, {main['made']}"
+            title = f"{_named(main['metric'])}, {self.name(main)}, {main['made']}"
             parts.append(page.heading(title))
             known = found.filter(pl.col("wape").is_not_null())
             if known.is_empty():
@@ -422,6 +436,7 @@ class _Parts:
             table = page.table(
                 ({"what": row["segment"], "value": row["segment_value"]} | self.measures(row) for row in shown.to_dicts()),
                 "" if found.height <= _ROWS_SHOWN else f"{_ROWS_SHOWN} of {found.height}.",
+                "why unknown",
             )
             parts.append(page.fold("The figures", [table]))
         return says, parts or [page.note(f"Unknown: {self.nothing()}")]
@@ -471,7 +486,9 @@ class _Parts:
             )
             parts.append(page.figure(_retrain_plot(drawn), "What each challenger gained on the held-out days."))
         parts.append(
-            page.table(rows[:_ROWS_SHOWN], "" if len(rows) <= _ROWS_SHOWN else f"The newest {_ROWS_SHOWN} of {len(rows)}.")
+            page.table(
+                rows[:_ROWS_SHOWN], "" if len(rows) <= _ROWS_SHOWN else f"The newest {_ROWS_SHOWN} of {len(rows)}.", "verdict"
+            )
         )
         if any(value is None for row in self.contests for value in _gains(row)):
             parts.append(
@@ -534,9 +551,10 @@ class _Parts:
         """The figure with its method beside it."""
         rules, report = self.settings.following, self.settings.report
         says = [
-            f"The rule that would have been followed: each day, the spend of ads that were predicted {rules.below:.0%} or more below the mean prediction of "
-            "their account goes to the account's other ads, in proportion to their spend. Only predictions that were stored before the day count. What "
-            "the moved money would have brought is what a unit of spend brought on the account's other ads that day; what it did bring is given up.",
+            f"The rule that would have been followed: each day, the spend of ads that were predicted {_level(rules.below)} or more below the mean "
+            "prediction of their account goes to the account's other ads, in proportion to their spend. Only predictions "
+            "that were stored before the day count. What the moved money would have brought is what a unit of spend brought on the "
+            "account's other ads that day; what it did bring is given up.",
             f"This is observational and rests on the stored spend of the last {self.told.day.pick(report.window_days, report.archive_window_days)} days "
             "alone. Delivery might have changed: "
             "an ad that is given more money reaches people who care less, so that the gain is rather too high than too low. "
@@ -555,7 +573,7 @@ class _Parts:
                     "More results for the same spend, by the model that would have been followed. Left of 0, following would have lost.",
                 )
             )
-        parts.append(page.table((_saving(row) for row in rows), "Over all accounts."))
+        parts.append(page.table((_saving(row) for row in rows), "Over all accounts.", "remark"))
         for name, title in (("currency", "By currency"), ("account_id", "By account")):
             known = self.told.judged.filter(
                 pl.col(name).is_not_null(), pl.col("model").is_in([main["model"] for main in self.main])
@@ -572,6 +590,7 @@ class _Parts:
                                 "Those of which something can be said."
                                 if found.height <= _ROWS_SHOWN
                                 else f"{_ROWS_SHOWN} of {found.height}.",
+                                "remark",
                             )
                         ],
                     )
@@ -581,14 +600,14 @@ class _Parts:
 
 def _saving(row: Mapping[str, Any]) -> dict[str, object]:
     """A row of `following.saved` as a person reads it."""
-    told = {"metric": row["metric"], "made": row["made"], "model": row["model"]}
+    told: dict[str, object] = {"followed": f"{row['metric'].upper()} by {row['model']}, {row['made']}"}
     if row["status"] != "measured":
         return told | dict.fromkeys(_SAVING) | {"remark": row["reason"]}
     low, high, money = row["saved_micros_low"], row["saved_micros_high"], row["saved_micros"]
     columns = (
-        f"{_signed(row['gain'])} ({_signed(row['gain_low'])} to {_signed(row['gain_high'])})",
-        f"{_signed(row['saved_share'])} ({_signed(row['saved_low'])} to {_signed(row['saved_high'])})",
-        "several currencies" if money is None else f"{_money(money)} ({_money(low)} to {_money(high)}) {row['currency']}",
+        f"{_signed(row['gain'])} ({_bare(row['gain_low'])} to {_bare(row['gain_high'])})",
+        f"{_signed(row['saved_share'])} ({_bare(row['saved_low'])} to {_bare(row['saved_high'])})",
+        "several currencies" if money is None else f"{_money(money)} {row['currency']} ({_money(low)} to {_money(high)})",
         _percent(row["moved_share"]),
         f"{row['moved_ads']:,} of {row['ads']:,}",
         row["accounts"],
@@ -615,8 +634,10 @@ def _gains(row: Mapping[str, Any], times: float = 1.0) -> tuple[float | None, fl
 # -- how figures are written
 
 
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _named(metric: str) -> str:
+    """What a metric is called, at the beginning of a sentence."""
+    name = NAMES.get(metric, metric)
+    return name[:1].upper() + name[1:]
 
 
 def _level(level: float) -> str:
@@ -627,8 +648,13 @@ def _percent(value: float | None) -> str | None:
     return None if value is None else f"{100 * value:.1f} %"
 
 
-def _signed(value: float | None) -> str | None:
-    return None if value is None else f"{100 * value:+.1f} %"
+def _signed(value: float | None, digits: int = 1) -> str | None:
+    return None if value is None else f"{100 * value:+.{digits}f} %"
+
+
+def _bare(value: float) -> str:
+    """A signed percentage without its sign of per cent, inside an interval."""
+    return f"{100 * value:+.1f}"
 
 
 def _rate(value: float | None, metric: str) -> str | None:
@@ -711,10 +737,8 @@ _FLOOR = "noise floor (a perfect predictor)"
 
 def _every(rows: pl.DataFrame) -> int:
     """Days between the ticks of a time axis."""
-    first, last = rows["as_of"].min(), rows["as_of"].max()
-    assert isinstance(first, date)
-    assert isinstance(last, date)
-    return max(1, (last - first).days // 10)
+    days = rows["as_of"].unique().sort().to_list()
+    return max(1, (days[-1] - days[0]).days // 10)
 
 
 def _segment_plot(rows: pl.DataFrame) -> "alt.TopLevelMixin":
@@ -727,7 +751,7 @@ def _segment_plot(rows: pl.DataFrame) -> "alt.TopLevelMixin":
         y = alt.Y(
             "segment_value:N", title=str(segment).replace("_", " "), sort=None, axis=alt.Axis(labelLimit=220, titlePadding=10)
         )
-        x = alt.X("wape:Q", title="WAPE", axis=alt.Axis(format=".0%"), scale=alt.Scale(domain=[0, top * 1.05]))
+        x = alt.X("wape:Q", title=None, axis=alt.Axis(format=".0%", tickCount=8), scale=alt.Scale(domain=[0, top * 1.05]))
         tips = [
             "segment_value:N",
             "ads:Q",

@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -36,15 +37,15 @@ def accuracy_report(
     """
     day = day_of(context, source, store.settings)
     if day.quiet:
-        return dg.MaterializeResult[None](metadata={"summary": "Left out: a later day of the replay writes the page."})
+        return _result({"summary": "Left out: a later day of the replay writes the page."})
     path, told = written(store, day, settings)
-    return dg.MaterializeResult[None](
-        metadata={
-            "summary": dg.MetadataValue.md("\n\n".join(map(escape, told.lead))),
-            "page": dg.MetadataValue.path(str(path)),
-            **{name: float(value) for name, value in figures(told).items() if value is not None},
-        }
-    )
+    known = {name: float(value) for name, value in figures(told).items() if value is not None}
+    summary = dg.MetadataValue.md("\n\n".join(map(escape, told.lead)))
+    return _result({"summary": summary, "page": dg.MetadataValue.path(str(path)), **known})
+
+
+def _result(metadata: dict[str, Any]) -> dg.MaterializeResult[None]:
+    return dg.MaterializeResult(metadata=metadata)  # pyright: ignore[reportReturnType]
 
 
 def written(store: Store, day: Day, settings: Settings, wall: Wall = PIPELINE) -> tuple[Path, accuracy_page.Said]:

@@ -8,6 +8,7 @@ given as text is escaped here, once; the parts of a section are markup that only
 
 import html
 import json
+import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ COLOURS = ("#1f6feb", "#c2410c", "#2a7f3f", "#7c3aed", "#b3362c", "#0e7490")
 """Of series, in their order."""
 FLOOR_COLOUR = "#6b7280"
 """Of what chance alone would show."""
+
+_FIGURE = re.compile(r"[+−-]?\d[\d,.]*(?:e[+-]?\d+)?(?: [%‱]| [A-Z]{3})?(?: \(.*\)| of \d[\d,]*)?$")
+"""A figure as the reports write it, with its unit and its interval."""
 
 _LONG = 40
 """Characters of a cell above which it is given room."""
@@ -39,19 +43,21 @@ _LOOK = {
 _STYLE = """
 :root { color-scheme: light; --ink: #1b1f24; --soft: #57606a; --line: #d8dee4; }
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 1080px; padding: 24px 28px 64px; font: 15px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); }
+body { margin: 0 auto; max-width: 1160px; padding: 24px 28px 64px; font: 15px/1.55 system-ui, "Segoe UI", "DejaVu Sans", sans-serif; color: var(--ink); }
 h1 { font-size: 26px; line-height: 1.25; margin: 8px 0 4px; } h2 { font-size: 19px; margin: 44px 0 6px; border-top: 1px solid var(--line); padding-top: 18px; }
 h3 { font-size: 15px; margin: 22px 0 4px; } p { margin: 6px 0 10px; max-width: 860px; } .soft, figcaption, caption { color: var(--soft); font-size: 13px; }
-.banner { background: #fff3cd; border: 1px solid #e0b400; padding: 8px 14px; border-radius: 6px; font-weight: 600; }
+.banner { background: #fff3cd; border: 1px solid #e0b400; padding: 8px 14px; border-radius: 6px; font-weight: 600; max-width: none; }
 .lead { background: #f3f6fa; border-left: 4px solid #1f6feb; padding: 10px 16px; margin: 14px 0; border-radius: 0 6px 6px 0; }
 .lead p { font-size: 16px; max-width: none; }
 figure { margin: 14px 0; overflow-x: auto; } figcaption { max-width: 860px; margin-top: 4px; }
 .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: 13px; margin: 10px 0; } caption { text-align: left; padding-bottom: 4px; }
 th, td { padding: 4px 10px; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top; } th { white-space: nowrap; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+tr.above td { border-bottom: 0; padding-bottom: 0; } td.remark { color: var(--soft); padding-top: 0; }
+td.short { white-space: nowrap; }
 td.long { min-width: 280px; max-width: 460px; }
 .unknown { color: var(--soft); font-style: italic; } details { margin: 8px 0; } summary { cursor: pointer; color: #1f6feb; font-size: 13px; }
-nav a { margin-right: 14px; font-size: 13px; } .vega-embed details { display: none; }
+nav a { margin-right: 14px; font-size: 13px; color: #1f6feb; } .vega-embed details { display: none; }
 @media print { nav, summary { display: none; } body { max-width: none; } }
 """
 
@@ -112,23 +118,27 @@ def heading(text: str) -> str:
     return f"<h3>{escaped(text)}</h3>"
 
 
-def table(rows: Iterable[Mapping[str, object]], caption: str = "") -> str:
+def table(rows: Iterable[Mapping[str, object]], caption: str = "", remark: str | None = None) -> str:
     """Rows as a table: numbers as they are said, to the right; what is None is said to be unknown.
 
     Parameters
     ----------
     rows : by column name, all with the same columns; floats and integers stand for themselves, so that percentages are given as text.
+    remark : name of a column of sentences, which stand beneath their row over its whole width.
     """
     rows = list(rows)
     if not rows:
         return note(f"{caption} Nothing yet.".strip())
-    names = list(rows[0])
+    names = [name for name in rows[0] if name != remark]
     right = {name for name in names if all(_numeric(row[name]) for row in rows)}
     head = "".join(f"<th{_right(name in right)}>{escaped(name)}</th>" for name in names)
-    body = "".join(
-        "<tr>" + "".join(f"<td{_class(row[name], name in right)}>{_cell(row[name])}</td>" for name in names) + "</tr>"
-        for row in rows
-    )
+    body = ""
+    for row in rows:
+        said = row[remark] if remark else None
+        kind = ' class="above"' if said else ""
+        body += f"<tr{kind}>{''.join(f'<td{_class(row[name], name in right)}>{_cell(row[name])}</td>' for name in names)}</tr>"
+        if said:
+            body += f'<tr><td class="remark" colspan="{len(names)}">{escaped(said)}</td></tr>'
     told = f"<caption>{escaped(caption)}</caption>" if caption else ""
     return f'<div class="wide"><table>{told}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -138,11 +148,13 @@ def _right(numeric: bool) -> str:
 
 
 def _class(value: object, numeric: bool) -> str:
-    return ' class="long"' if isinstance(value, str) and len(value) > _LONG else _right(numeric)
+    if isinstance(value, str) and not numeric:
+        return ' class="long"' if len(value) > _LONG else ' class="short"'
+    return _right(numeric)
 
 
 def _numeric(value: object) -> bool:
-    return value is None or isinstance(value, (int, float)) or (isinstance(value, str) and value[:1] in "+-−0123456789")
+    return value is None or isinstance(value, (int, float)) or (isinstance(value, str) and _FIGURE.match(value) is not None)
 
 
 def _cell(value: object) -> str:

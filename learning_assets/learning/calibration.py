@@ -64,13 +64,11 @@ def table(compared: pl.DataFrame, by: Sequence[str], bins: int, level: float) ->
     if compared.filter((pl.col("num") < 0) | (pl.col("den") < 0)).height:
         raise ValueError("a numerator or a denominator is below 0")
     rows = compared.drop_nulls(["predicted", "num", "den"]).filter(pl.col("den") > 0)
-    values = rows.group_by(*by, "predicted").agg(pl.col("den").sum()).sort(*by, "predicted")
-    middle = pl.col("den").cum_sum().over(by) - pl.col("den") / 2
-    values = values.with_columns(bin=(bins * middle / pl.col("den").sum().over(by)).floor().clip(0, bins - 1))
-    values = values.with_columns(bin=pl.col("bin").rank("dense").over(by).cast(pl.Int64)).drop("den")
+    if rows.is_empty():
+        return rows.select(*by, *(pl.lit(None, kind).alias(name) for name, kind in BINS.items()))
     keys = [*by, "bin"]
     ads = (
-        rows.join(values, on=[*by, "predicted"], nulls_equal=True)
+        pl.concat(_binned(part, bins) for part in rows.partition_by(by))
         .with_columns(expected=pl.col("den") * pl.col("predicted"))
         .group_by(*keys, "account_id", "ad_id")
         .agg(
@@ -101,6 +99,16 @@ def table(compared: pl.DataFrame, by: Sequence[str], bins: int, level: float) ->
     )
     low, high = _bounds(found, level)
     return found.with_columns(low=low, high=high).select(*by, *(pl.col(name).cast(kind) for name, kind in BINS.items()))
+
+
+def _binned(rows: pl.DataFrame, bins: int) -> pl.DataFrame:
+    """The rows of one group with the number of their bin; equal predictions are in the same."""
+    predicted = rows["predicted"].to_numpy()
+    order = np.argsort(predicted, kind="stable")
+    sums = np.cumsum(rows["den"].to_numpy().astype(np.float64)[order])
+    last: NDArray[np.intp] = np.searchsorted(sums, sums[-1] * np.arange(1, bins) / bins)
+    places = np.searchsorted(predicted[order][last], predicted, side="left")
+    return rows.with_columns(bin=pl.Series(np.unique(places, return_inverse=True)[1] + 1, dtype=pl.Int64))
 
 
 def jeffreys(happened: int, tried: int, level: float) -> tuple[float, float]:

@@ -230,7 +230,7 @@ def _together(accounts: pl.DataFrame, by: list[str], settings: Following) -> pl.
         .when(pl.col("all_moved") == 0)
         .then(
             pl.lit(
-                f"No ad was predicted {settings.below:.0%} or more below the mean of its account, so that nothing would have been moved."
+                f"No ad was predicted {100 * settings.below:g} % or more below the mean of its account, so that nothing would have been moved."
             )
         )
         .otherwise(

@@ -118,7 +118,7 @@ def test_predictions_that_are_upside_down_lose():
 def test_what_cannot_be_said_is_null_with_the_reason():
     frame, _ = market(1, 0.5)
     cases = {
-        "the same for all": (frame.with_columns(predicted=0.02), "No ad was predicted 20% or more below"),
+        "the same for all": (frame.with_columns(predicted=0.02), "No ad was predicted 20 % or more below"),
         "no spend": (frame.with_columns(spend_micros=pl.lit(None, pl.Int64)), None),
         "few ads": (frame.filter(pl.col("ad_id").cast(pl.Int64) < 12), "No account has 3 ads"),
         "no clicks": (frame.with_columns(link_clicks=0), "No account"),
