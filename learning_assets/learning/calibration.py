@@ -106,7 +106,7 @@ def _binned(rows: pl.DataFrame, bins: int) -> pl.DataFrame:
     predicted = rows["predicted"].to_numpy()
     order = np.argsort(predicted, kind="stable")
     sums = np.cumsum(rows["den"].to_numpy().astype(np.float64)[order])
-    last: NDArray[np.intp] = np.searchsorted(sums, sums[-1] * np.arange(1, bins) / bins)
+    last = np.asarray(np.searchsorted(sums, sums[-1] * np.arange(1, bins) / bins), dtype=np.int64)
     places = np.searchsorted(predicted[order][last], predicted, side="left")
     return rows.with_columns(bin=pl.Series(np.unique(places, return_inverse=True)[1] + 1, dtype=pl.Int64))
 
