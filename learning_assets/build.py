@@ -6,6 +6,7 @@ import dagster as dg
 
 from learning_assets.assets import GROUPS, LAKE
 from learning_assets.assets.accuracy import prediction_accuracy
+from learning_assets.assets.accuracy_report import accuracy_report
 from learning_assets.assets.actuals import actuals, ad_catalog
 from learning_assets.assets.creative import creative_dna
 from learning_assets.assets.formulas import winning_formulas
@@ -37,6 +38,7 @@ ASSETS = [
     winner_memory,
     retrained_model,
     predictions,
+    accuracy_report,
     snapshots,
     learning_cycles,
 ]

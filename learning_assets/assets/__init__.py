@@ -21,6 +21,7 @@ GROUPS = {
     "winner_memory": "creative",
     "retrained_model": "models",
     "predictions": "models",
+    "accuracy_report": "models",
     "snapshots": "growth",
     "learning_cycles": "growth",
 }

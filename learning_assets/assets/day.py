@@ -45,17 +45,23 @@ class Day:
 
 def day_of(context: dg.AssetExecutionContext, source: Source, settings: Settings) -> Day:
     """The run's day, from its partition and its tags."""
-    day = datetime.date.fromisoformat(context.partition_key)
-    step = 7 if source.cadence == "week" else 1
     tags = context.run.tags
-    replaying = REPLAY_TAG in tags
+    day = datetime.date.fromisoformat(context.partition_key)
+    return day_by_itself(day, source, settings, replaying=REPLAY_TAG in tags, quiet=QUIET_TAG in tags)
+
+
+def day_by_itself(
+    day: datetime.date, source: Source, settings: Settings, *, replaying: bool = False, quiet: bool = False
+) -> Day:
+    """A day outside of any run, as the command line asks for it."""
+    step = 7 if source.cadence == "week" else 1
     return Day(
         date=day,
         next=day + datetime.timedelta(days=step),
         known_on=day if replaying else max(day, clock.today(settings) - datetime.timedelta(days=1)),
         step_days=step,
         replaying=replaying,
-        quiet=QUIET_TAG in tags,
+        quiet=quiet,
         archive=source.kind == "archive",
         simulated=source.kind == "sandbox",
     )

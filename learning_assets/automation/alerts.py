@@ -43,6 +43,15 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def outside(text: str) -> str:
+    """A name or id from outside as it may stand in an alert: one line of printable characters, at most 80, and no address that becomes a link."""
+    plain = "".join(character for character in " ".join(text.split()) if character.isprintable())
+    return (plain if len(plain) <= _LONGEST else plain[: _LONGEST - 1] + "…").replace("://", ":\u200b//")
+
+
+_LONGEST = 80
+
+
 def notifier(settings: Settings) -> Notifier:
     """The notifier that the settings ask for."""
     token = settings.automation.slack_token

@@ -28,6 +28,7 @@ CYCLE = (
     "winner_memory",
     "retrained_model",
     "predictions",
+    "accuracy_report",
     "snapshots",
     "learning_cycles",
 )

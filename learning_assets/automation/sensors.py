@@ -8,7 +8,9 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import REPLAY_TAG
+from learning_assets.automation.accuracy_alerts import alert_on_accuracy_drop
 from learning_assets.automation.alerts import Notifier
+from learning_assets.automation.cursors import BATCH, read_cursor
 from learning_assets.automation.cycle_log import Ended, write_log
 from learning_assets.automation.failures import failure_of
 from learning_assets.automation.jobs import retrain_check
@@ -21,18 +23,6 @@ from learning_assets.store.walls import PIPELINE
 
 DECIDES_ITSELF = {"retrain_check", "learning_cycle"}
 """Jobs in which accuracy and the decision to retrain follow each other anyway."""
-
-BATCH = 50
-
-
-def read_cursor(text: str | None, newest: int) -> int:
-    """Where a sensor stopped reading, at most the `newest` event's id; the beginning where that cannot be read, since run keys make a
-    second reading harmless."""
-    try:
-        position = json.loads(text or "0")
-    except ValueError:
-        return 0
-    return position if isinstance(position, int) and not isinstance(position, bool) and 0 <= position <= newest else 0
 
 
 @dg.sensor(
@@ -140,4 +130,4 @@ def sensors() -> list[dg.SensorDefinition]:
         "failure": dg.DagsterRunStatus.FAILURE,
         "canceled": dg.DagsterRunStatus.CANCELED,
     }
-    return [accuracy_drop, *(_logs(status, on) for status, on in ends.items()), alert_on_failure]
+    return [accuracy_drop, *(_logs(status, on) for status, on in ends.items()), alert_on_failure, alert_on_accuracy_drop]

@@ -26,7 +26,7 @@ class Comparison:
     `difference`: log loss of the opponent less that of the challenger, nats per unit of exposure (an impression, for CTR); above 0 the
     challenger is better.
     `standard_error`: of the difference, clustered by ad. `lower_bound`: one-sided, at the gate's confidence.
-    `log_loss` and `calibration` (events over expected events) are the opponent's.
+    `log_loss`, `calibration` (events over expected events), `mae` and `r2` are the opponent's, as for `Verdict`.
     """
 
     opponent: str
@@ -35,6 +35,8 @@ class Comparison:
     difference: float
     standard_error: float
     lower_bound: float
+    mae: float
+    r2: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ class Verdict:
     """Who is in force from now on, and on which figures that rests.
 
     `n_ads`: ads with exposure in the hold-out; `exposure` and `events` are those of the target. `log_loss` (nats per unit of exposure) and
-    `calibration` (events over expected events) are the challenger's. They and the comparisons are None where there was nothing to compare, as the reason says.
+    `calibration` (events over expected events) are the challenger's. They and the comparisons are None where there was nothing to
+    compare, as the reason says. `mae` (mean absolute error of the rate, weighted by exposure) and `r2` (1 − squared error / variance of
+    the rates of ad-days, weighted likewise; None where these do not vary) are the challenger's too. They are for people; the verdict
+    does not rest on them.
     """
 
     winner: Winner
@@ -54,6 +59,8 @@ class Verdict:
     calibration: float | None = None
     against_champion: Comparison | None = None
     against_baseline: Comparison | None = None
+    mae: float | None = None
+    r2: float | None = None
 
     @property
     def difference(self) -> float | None:
@@ -137,6 +144,7 @@ def contest(
             calibration,
             against_champion,
             against_baseline,
+            *_errors(rows, challenger),
         )
 
     for comparison in filter(None, (against_champion, against_baseline)):
@@ -229,6 +237,17 @@ def _calibration_lost(rows: pl.DataFrame, challenger: str, opponent: str, confid
     return min(abs(log(ours) - moved) - abs(log(theirs) - moved) for moved in (-width, width))
 
 
+def _errors(rows: pl.DataFrame, model: str) -> tuple[float, float | None]:
+    """Mean absolute error and R² of the rates of ad-days, both weighted by exposure."""
+    events, exposure = _counts(rows)
+    predicted, mean = rows[model].to_numpy(), events.sum() / exposure.sum()
+    variation = float((exposure * (events / exposure - mean) ** 2).sum())
+    squared = float((exposure * (events / exposure - predicted) ** 2).sum())
+    # Rates that differ by rounding only have no variance to explain.
+    r2 = 1 - squared / variation if variation > 1e-12 * float(exposure.sum()) * mean**2 else None
+    return float(np.abs(events - exposure * predicted).sum() / exposure.sum()), r2
+
+
 def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: float, target: Target) -> Comparison:
     """Paired difference in log loss with its error clustered by ad."""
     from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
@@ -249,6 +268,7 @@ def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: flo
     difference = float(per_ad.sum()) / total
     spread = float(((per_ad - difference * seen_per_ad) ** 2).sum())
     standard_error = sqrt(ads.height / (ads.height - 1) * spread) / total
+    mae, r2 = _errors(rows, opponent)
     return Comparison(
         opponent=opponent,
         log_loss=_log_loss(rows, opponent, target),
@@ -256,4 +276,6 @@ def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: flo
         difference=difference,
         standard_error=standard_error,
         lower_bound=difference - float(stdtrit(ads.height - 1, confidence)) * standard_error,
+        mae=mae,
+        r2=r2,
     )

@@ -339,6 +339,22 @@ prediction_comparisons = sa.Table(
 """The columns of `learning.accuracy.MEASURES`. `account_id` NULL is the whole pool; `segment` `all` is every ad, else what the ads have in
 common (hook type, template, audience), by `segment_value`. `horizon_days`: from the newest fact behind a prediction to its day."""
 
+accuracy_alerts = sa.Table(
+    "accuracy_alerts",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("pool", _TEXT, primary_key=True),
+    sa.Column("revision", _INT, primary_key=True),
+    _column("owner", _TEXT),
+    _column("metric", _TEXT, required=True),
+    _column("triggers", _TEXT, required=True),
+    _column("cause", _TEXT, required=True),
+    _column("share", _REAL),
+    _moment("sent_at"),
+)
+"""Append-only: which drops of accuracy people were told of, by day, pool and `prediction_comparisons.revision`. `metric`: the first that dropped;
+`triggers`: names with commas; `cause` and `share` as `learning.causes.Cause`. No accounts, since a pool's rows belong to nobody."""
+
 improvement_snapshots = sa.Table(
     "improvement_snapshots",
     metadata,

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from learning_assets.assets import PREDICTIONS
 from learning_assets.automation import alerts
 from learning_assets.automation.alerts import LogNotifier, SlackNotifier, notifier
+from learning_assets.automation.cursors import read_cursor
 from learning_assets.automation.replay import QUIET_CONSOLE
-from learning_assets.automation.sensors import read_cursor
 from learning_assets.build import build_definitions
 from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.platforms.source import Fetched, Source, SourceError

@@ -74,6 +74,17 @@ def test_the_figures_are_those_of_the_definition():
     assert verdict.calibration is not None
     assert_allclose(verdict.log_loss, loss("challenger").sum() / seen.sum(), rtol=1e-12)
     assert_allclose(verdict.calibration, clicks.sum() / (seen * rows["challenger"].to_numpy()).sum(), rtol=1e-12)
+    predicted = rows["challenger"].to_numpy()
+    assert verdict.mae is not None
+    assert verdict.r2 is not None
+    assert_allclose(verdict.mae, np.abs(clicks - seen * predicted).sum() / seen.sum(), rtol=1e-12)
+    mean = clicks.sum() / seen.sum()
+    variation, left = ((seen * (clicks / seen - other) ** 2).sum() for other in (mean, predicted))
+    assert_allclose(verdict.r2, 1 - left / variation, rtol=1e-12)
+    assert verdict.against_champion is not None
+    assert verdict.against_champion.r2 is not None
+    assert verdict.r2 > verdict.against_champion.r2
+    assert verdict.mae < verdict.against_champion.mae
     for comparison, name in ((verdict.against_champion, "champion"), (verdict.against_baseline, "baseline")):
         assert comparison is not None
         gain = (loss(name) - loss("challenger")).reshape(7, 120).sum(0)
