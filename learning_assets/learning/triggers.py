@@ -21,7 +21,7 @@ class Evidence:
     `tried_on`: the newest day on which a challenger was trained, whether it won or not; None where there was none.
     `max_age_days`: age that the source's cadence allows (`settings.max_age_days`, or `archive_max_age_days` for an archive).
     `wape`: weighted absolute percentage error of the champion's predictions; `noise_floor`: the WAPE that a perfect predictor
-    would show. Both are fractions of the clicks. `forced`: somebody asked for it.
+    would show. Both are fractions of the clicks. `purchase_signals`: how many wait for a retrain. `forced`: somebody asked for it.
     """
 
     day: date
@@ -29,6 +29,7 @@ class Evidence:
     max_age_days: int
     wape: float | None = None
     noise_floor: float | None = None
+    purchase_signals: int = 0
     forced: bool = False
 
 
@@ -77,12 +78,19 @@ def age(evidence: Evidence, settings: Models) -> Trigger:  # noqa: ARG001 - the 
     return Trigger("age", fired, float(days), limit, reason)
 
 
+def purchase_signal(evidence: Evidence, settings: Models) -> Trigger:  # noqa: ARG001 - every rule takes both
+    """Purchases were told of since the last training."""
+    waiting = evidence.purchase_signals
+    reason = f"{waiting:,} purchase signals wait." if waiting else "No purchase signal waits."
+    return Trigger("purchase_signal", waiting > 0, float(waiting), 0.0, reason)
+
+
 def force(evidence: Evidence, settings: Models) -> Trigger:  # noqa: ARG001 - every rule takes both
     """Somebody asked for it."""
     return Trigger("force", evidence.forced, None, None, "Asked for." if evidence.forced else "Not asked for.")
 
 
-RULES: tuple[Callable[[Evidence, Models], Trigger], ...] = (accuracy, age, force)
+RULES: tuple[Callable[[Evidence, Models], Trigger], ...] = (accuracy, age, purchase_signal, force)
 """Every trigger, in the order in which they are shown."""
 
 

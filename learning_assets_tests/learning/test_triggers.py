@@ -22,7 +22,7 @@ def by_name(evidence: Evidence, settings: Models = SETTINGS) -> dict[str, Trigge
 
 def test_a_calm_day_fires_nothing_and_shows_everything():
     found = by_name(CALM)
-    assert list(found) == ["accuracy", "age", "force"]
+    assert list(found) == ["accuracy", "age", "purchase_signal", "force"]
     assert not any(trigger.fired for trigger in found.values())
     assert (found["accuracy"].value, found["accuracy"].threshold) == (0.15, 0.20)
     assert (found["age"].value, found["age"].threshold) == (3.0, 7.0)
@@ -90,3 +90,10 @@ def test_force_fires_when_asked_for():
 def test_thresholds_are_those_of_the_settings():
     settings = SETTINGS.model_copy(update={"max_wape": 0.10, "noise_floor_factor": 1.0})
     assert by_name(CALM, settings)["accuracy"].fired
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 12_000])
+def test_purchase_signals_that_wait_fire(waiting: int):
+    trigger = by_name(replace(CALM, purchase_signals=waiting))["purchase_signal"]
+    assert (trigger.fired, trigger.value, trigger.threshold) == (waiting > 0, waiting, 0)
+    assert trigger.reason == (f"{waiting:,} purchase signals wait." if waiting else "No purchase signal waits.")
