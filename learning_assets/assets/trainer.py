@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
-from learning_assets.learning import retraining
+from learning_assets.learning import embedding, retraining
 from learning_assets.settings import Models
 
 FAILED = 3
@@ -85,6 +85,8 @@ def main() -> None:
     # Libraries that write where they should not must not be taken for answers.
     os.dup2(2, 1)
     import xgboost  # noqa: F401
+
+    embedding.load()
 
     def answer(told: dict[str, Any]) -> None:
         answers.write(json.dumps(told) + "\n")

@@ -136,13 +136,14 @@ class _Trainers:
 
     def __init__(self) -> None:
         self._one: _Trainer | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def start(self) -> _Trainer:
         """Start it if it does not run; it gets ready by itself."""
-        if self._one is None or not self._one.alive():
-            self._one = _Trainer()
-        return self._one
+        with self._lock:
+            if self._one is None or not self._one.alive():
+                self._one = _Trainer()
+            return self._one
 
     def ask(self, folder: Path, settings: Models) -> dict[str, Any]:
         """The answer about a training; the process is ended where there is none."""
