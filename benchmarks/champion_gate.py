@@ -108,7 +108,7 @@ def read(archive: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 def replay(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, every: int = 4) -> dict[str, int]:
     """Live through the archive's weeks; the figures under `archive`."""
     weeks = facts["date"].unique().sort().to_list()
-    incumbent: retraining.ClickModel | None = None
+    incumbent: retraining.RateModel | None = None
     counts = dict.fromkeys(("weeks", "challengers", "promoted", "promoted_worse_later"), 0) | {"weeks": len(weeks)}
     for number in range(every, len(weeks) - 1, every):
         today = weeks[number]
@@ -134,8 +134,8 @@ def replay(facts: pl.DataFrame, creatives: pl.DataFrame, settings: Models, every
 
 
 def gain(
-    incumbent: retraining.ClickModel | None,
-    challenger: retraining.ClickModel,
+    incumbent: retraining.RateModel | None,
+    challenger: retraining.RateModel,
     later: pl.DataFrame,
     facts: pl.DataFrame,
     creatives: pl.DataFrame,

@@ -456,6 +456,12 @@ class Models(_Group):
     vote_dna_score: Probability = Field(default=0.2, description="Weight of the DNA score in it")
     threads: Count = Field(default=1, description="Threads of XGBoost; one is deterministic everywhere")
     seed: int = Field(default=7, description="Seed of everything random in training")
+    max_seconds: Positive = Field(
+        default=300, description="Seconds that training one challenger may take; beyond, it is ended and the run fails"
+    )
+    max_memory_mb: Count = Field(
+        default=4_096, description="Memory of the process that trains, megabytes, what it has loaded included; beyond, likewise"
+    )
 
 
 class Accuracy(_Group):

@@ -71,6 +71,8 @@ def test_help_names_every_command(run: Run) -> None:
         "search",
         "graph",
         "sandbox",
+        "signal",
+        "rollback",
         "import",
         "demo",
         "dev",

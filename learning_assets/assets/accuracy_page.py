@@ -28,6 +28,13 @@ if TYPE_CHECKING:
     import altair as alt
 
 NAMES = {"ctr": "click-through rate (CTR)", "cvr": "conversion rate (CVR)", "roas": "return on ad spend (ROAS)"}
+SIDES = {
+    "ctr": ("link_clicks", "impressions"),
+    "cvr": ("conversions", "link_clicks"),
+    "roas": ("revenue_micros", "spend_micros"),
+}
+"""Numerator and denominator of each metric, of days whose conversions are known."""
+
 COUNTED = {"ctr": "clicks", "cvr": "conversions", "roas": "revenue"}
 _KEY = ["date", "account_id", "ad_id"]
 _ROWS_SHOWN = 60
@@ -124,10 +131,7 @@ def judged(store: Store, day: Day, days: int, accounts: list[str], mature_days: 
     found = predicted.join(happened, on=_KEY, how="left")
 
     def side(number: int) -> pl.Expr:
-        return pl.coalesce(
-            pl.when(pl.col("metric") == metric).then({"clicks": "link_clicks"}.get(names[number], names[number]))
-            for metric, names in accuracy.FACTS.items()
-        )
+        return pl.coalesce(pl.when(pl.col("metric") == metric).then(names[number]) for metric, names in SIDES.items())
 
     return found.with_columns(num=side(0), den=side(1))
 

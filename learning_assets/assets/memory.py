@@ -30,17 +30,24 @@ def winner_memory(
     """The proven winners, each stored once, to be searched by text: `learning-assets search TEXT`.
 
     A creative enters when the lower end of the 95 % interval of its CTR (of its CVR or ROAS) reaches a threshold, and leaves when it falls
-    below a lower one; it is looked at when its impressions have doubled, not every day. Who has left is marked and kept.
+    below a lower one; it is looked at when its impressions have doubled or a purchase signal named it, not every day. Who has left is marked and
+    kept.
     """
     day = next_in_chain(context, store, source, "winner_memory")
     sums, recent = store.creative_totals(day.date)
-    totals = memory.entries(sums, store.creatives(["account_id", "creative_id", "owner", "fingerprint"]))
-    noise = memory.noise(recent, settings.memory)
-    looks = memory.look(store.memory.before(day.date), totals, noise, day.date, settings.memory)
+    creatives, told = store.creatives(["account_id", "creative_id", "owner", "fingerprint"]), store.signalled(day.date)
+    totals, noise = memory.entries(sums, creatives), memory.noise(recent, settings.memory)
+    named = memory.signalled(told, creatives)
+    looks = memory.look(store.memory.before(day.date), totals, noise, day.date, settings.memory, named)
     written = store.memory.replace(day.date, looks, now=store.now, onward=day.replaying)
     members, search = store.memory.members(PIPELINE), store.memory.how()
     best = strongest(members, settings.memory, 12)
-    numbers = {**figures(looks, members), "hit_rate": store.memory.hit_rate(day.date), "search_is_exact": search.exact}
+    numbers = {
+        **figures(looks, members),
+        **of_signals(told, named, looks),
+        "hit_rate": store.memory.hit_rate(day.date),
+        "search_is_exact": search.exact,
+    }
     return report(
         written,
         looks.schema,
@@ -60,6 +67,18 @@ def figures(looks: pl.DataFrame, members: pl.DataFrame) -> dict[str, Number]:
         **{outcome: outcomes.get(outcome, 0) for outcome in ("entered", "returned", "validated", "left")},
         "looked_at": looks.height,
         "members_without_text": members["embedding"].null_count(),
+    }
+
+
+def of_signals(told: pl.DataFrame, named: pl.DataFrame, looks: pl.DataFrame) -> dict[str, Number]:
+    """Purchase signals that named a creative, the creatives that they named, and what came of it."""
+    looked = looks.join(named, on=memory.KEY, how="semi")
+    return {
+        "signals": int(told["signals"].sum()),
+        "creatives_with_signals": named.height,
+        "looked_at_for_signals": looks.filter(pl.col("cause") == "signal").height,
+        "too_new_for_signals": named.height - looked.height,
+        "signals_without_creative": int(told.filter(pl.col("creative_id").is_null())["signals"].sum()),
     }
 
 

@@ -9,8 +9,10 @@ from typing import Any, Literal
 import dagster as dg
 import polars as pl
 
+from learning_assets.assets import retrains, training
 from learning_assets.assets.day import Day, next_in_chain
 from learning_assets.assets.outcomes import observed
+from learning_assets.assets.pointer import one_at_a_time, with_rollbacks
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import ctr_model, dna, retraining, triggers
@@ -23,7 +25,7 @@ from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, Pool
 
-Status = Literal["no_retrain_needed", "retrained", "insufficient_data", "kept_champion"]
+Status = Literal["no_retrain_needed", "retrained", "insufficient_data", "kept_champion", "rolled_back"]
 CREATIVE_COLUMNS = ["account_id", "creative_id", "text", "hook_types", *dna.FEATURES]
 
 
@@ -51,6 +53,7 @@ class Retrained:
     code_version=retraining.VERSION,
 )
 @bounded_retries
+@one_at_a_time
 def retrained_model(
     context: dg.AssetExecutionContext,
     config: RetrainConfig,
@@ -70,16 +73,11 @@ def retrained_model(
         for pool in store.pools()
         for target in TARGETS.values()
     ]
+    done = with_rollbacks(store, day.date, done)
     models = _rows(store, "models", [one.model for one in done if one.model])
-    # The pointer comes last: a run that is killed in between has not learned the day, and a champion in force stands in the registry.
-    store.replace_day("models", day.date, models, onward=day.replaying)
-    written = store.replace_day(
-        "champions",
-        day.date,
-        _rows(store, "champions", [one.champion for one in done]),
-        asset="retrained_model",
-        onward=day.replaying,
-    )
+    champions = _rows(store, "champions", [one.champion for one in done])
+    # The pointer moves last, with its registry: a run that is killed before has not learned the day, and the old champion is in force.
+    written = store.champions.replace(day.date, models, champions, now=store.now, onward=day.replaying)
     told = pl.DataFrame(
         [{"of": one.champion["target"].upper(), **one.champion, "why": one.reason} for one in done],
         schema={"pool": pl.String, "of": pl.String, "status": pl.String, "why": pl.String},
@@ -88,10 +86,12 @@ def retrained_model(
     numbers = {
         "pools": told["pool"].n_unique(),
         **{
-            status: counts.get(status, 0) for status in ("retrained", "kept_champion", "no_retrain_needed", "insufficient_data")
+            status: counts.get(status, 0)
+            for status in ("retrained", "kept_champion", "no_retrain_needed", "insufficient_data", "rolled_back")
         },
         "champions_in_force": sum(one.champion["model_id"] is not None for one in done),
         "training_seconds": sum(one.champion["seconds"] or 0.0 for one in done),
+        **retrains.figures(store, day.date, [one.model for one in done if one.model]),
     }
     cards = {f"card_{one.champion['target']}_{one.champion['pool']}": _card(one) for one in done if one.model}
     return report(
@@ -116,11 +116,13 @@ def retrain(
     texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
     last = last_champion(store, pool, target, day.date)
     incumbent_id = last["model_id"] if last else None
+    tried_on = last_trained(store, pool, target, day.date)
     evidence = Evidence(
         day=day.date,
-        tried_on=last_trained(store, pool, target, day.date),
+        tried_on=tried_on,
         max_age_days=day.pick(rules.max_age_days, rules.archive_max_age_days),
         **measured(store, pool, target, day.date, incumbent_id),
+        purchase_signals=store.signals.waiting(pool.account_ids, day.date, tried_on),
         forced=force,
     )
     fired = triggers.evaluate(evidence, rules)
@@ -147,7 +149,9 @@ def retrain(
     if not ready.ready:
         return ends("insufficient_data", ready.reason)
     began = time.monotonic()
-    challenger = retraining.train(seen, texts, rules, settings.patterns.min_owners, target)
+    challenger = training.bounded(
+        store.home / "training", seen, texts, rules, min_owners=settings.patterns.min_owners, target=target.name
+    )
     incumbent = None if incumbent_id is None else RateModel.load(store.artifacts.folder(incumbent_id))
     verdict = retraining.contest(incumbent, challenger, mine, texts, rules)
     seconds = time.monotonic() - began

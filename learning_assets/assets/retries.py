@@ -6,7 +6,9 @@ from typing import ParamSpec, TypeVar
 
 import dagster as dg
 
+from learning_assets.assets.training import TrainingError
 from learning_assets.platforms.source import PlatformDown, SourceError
+from learning_assets.store.champions import ChampionError
 from learning_assets.store.identity import IdentityError
 from learning_assets.store.lake import LakeError
 from learning_assets.store.migrations import MigrationError
@@ -17,7 +19,10 @@ from learning_assets.store.tables import TableError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PERMANENT = (SourceError, IdentityError, LakeError, MigrationError, ModelError, ChainError, TableError, ValueError)
+PERMANENT = (
+    *(SourceError, IdentityError, LakeError, MigrationError, ModelError, ChainError, ChampionError, TableError, TrainingError),
+    ValueError,
+)
 
 
 def bounded_retries(function: Callable[P, R]) -> Callable[P, R]:

@@ -32,6 +32,11 @@ def _model() -> "WordLlamaInference":
     return wordllama.WordLlama.load(dim=DIMENSIONS, cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 
+def load() -> None:
+    """Load the model now, and not at the first text: for a process that forks others which embed."""
+    _model()
+
+
 def embed(texts: Sequence[str | None]) -> npt.NDArray[np.float32]:
     """Unit vectors of `texts`.
 

@@ -317,7 +317,43 @@ champions = sa.Table(
     _column("seconds", _REAL),
     _key("as_of", "target", "pool"),
 )
-"""The pointer and its history: one row a day, target and pool. `model_id` is the champion in force, NULL where none has won yet."""
+"""The pointer and its history: one row a day, target and pool. `model_id` is the champion in force, NULL where none has won yet. `status` is
+that of `retrained_model`, or `rolled_back` where a person put the champion back on that day."""
+
+champion_rollbacks = sa.Table(
+    "champion_rollbacks",
+    metadata,
+    sa.Column("target", _TEXT, primary_key=True),
+    sa.Column("pool", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT),
+    *(_column(name, _TEXT, required=True) for name in ("from_model_id", "to_model_id", "said_by", "why")),
+    _moment("at"),
+)
+"""Append-only: who put an earlier champion back, when and why. `number` counts those of a target and pool; `as_of` is the day whose
+pointer was moved, the newest then. The last one of a day holds on that day however often it is decided anew."""
+
+purchase_signals = sa.Table(
+    "purchase_signals",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("signal_id", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    _column("received_no", _INT, required=True),
+    _column("received_on", _DAY, required=True),
+    _moment("received_at"),
+    _moment("at"),
+    _column("creative_id", _TEXT),
+    _column("ad_id", _TEXT),
+    _column("value_micros", _INT),
+    _column("currency", _TEXT),
+    _column("source", _TEXT, required=True),
+    sa.Index(None, "received_no"),
+    sa.Index(None, "received_on"),
+)
+"""Append-only: purchases that somebody told of. `signal_id` is the teller's own; `received_no` counts them in the order in which they could be
+read, `received_on` is the date in UTC of `received_at`; `at` is when the purchase was made, as the teller says."""
 
 prediction_comparisons = sa.Table(
     "prediction_comparisons",

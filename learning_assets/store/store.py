@@ -20,12 +20,14 @@ from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
 from learning_assets.store import identity as identities
 from learning_assets.store import schema
+from learning_assets.store.champions import Champions
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
 from learning_assets.store.memory import WinnerMemory
 from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
-from learning_assets.store.sums import account_days, times, weekly_sums
+from learning_assets.store.signals import Signals
+from learning_assets.store.sums import account_days, listed, times, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
 from learning_assets.store.totals import creative_totals
 from learning_assets.store.walls import NICHES, PIPELINE, SHARED, Pool, Wall, niches, pools
@@ -96,6 +98,16 @@ class Store:
     def memory(self) -> WinnerMemory:
         """The memory of winners."""
         return WinnerMemory(self.tables, self.settings.memory)
+
+    @cached_property
+    def champions(self) -> Champions:
+        """The pointer to the models in force."""
+        return Champions(self.tables)
+
+    @cached_property
+    def signals(self) -> Signals:
+        """The ledger of purchase signals."""
+        return Signals(self.tables)
 
     @cached_property
     def artifacts(self) -> Artifacts:
@@ -322,6 +334,24 @@ class Store:
         pipeline."""
         rules = self.settings.memory
         return creative_totals(self.lake, until, rules.recent_days, rules.mature_days)
+
+    def signalled(self, day: date) -> pl.DataFrame:
+        """Creatives that purchase signals named since the day before of `winner_memory` and up to a day, for the pipeline.
+
+        An ad stands for what it shows by its newest catalog of the last `memory.recent_days`.
+
+        Returns
+        -------
+        `account_id`, `creative_id` (NULL for an ad that is in no catalog) and `signals`, sorted.
+        """
+        told = self.signals.told(self.newest_day("winner_memory", before=day), day)
+        if told["ad_id"].null_count() < told.height:
+            ads = listed(self.lake, day - timedelta(days=self.settings.memory.recent_days), day)
+            shown = ads.select("account_id", "ad_id", shown="creative_id").collect()
+            told = told.join(shown, on=["account_id", "ad_id"], how="left").with_columns(
+                creative_id=pl.coalesce("creative_id", "shown")
+            )
+        return told.group_by("account_id", "creative_id").agg(pl.col("signals").sum()).sort("account_id", "creative_id")
 
     def account_days(self, until: date) -> pl.DataFrame:
         """Totals of every account and day since the first (columns `sums.ACCOUNT_DAYS`), for the pipeline."""

@@ -243,21 +243,27 @@ class Tables:
         """
         table = self._table(name)
         asset = asset or name
-        since = "as_of"
-        if rows.height and not (rows[since] == day).all():
-            raise TableError(f"{name}: rows of another day than {day} were to be written as that day. Nothing was changed.")
         with self._engine.begin() as connection:
             revision = self._begin_day(connection, name, asset, day)
             if "revision" in table.c:
                 rows = rows.with_columns(revision=pl.lit(revision, pl.Int64))
-            rows = self._checked(table, rows)
-            old = table.c[since] >= day if onward else table.c[since] == day
-            connection.execute(sa.delete(table).where(old))
-            self._copy(connection, table, rows)
+            self.replace_rows(connection, name, day, rows, onward=onward)
             if then is not None:
                 then(connection)
             self._record_day(connection, asset, day, rows.height, revision, now, onward=onward)
         return Written(name, rows.height, revision)
+
+    def replace_rows(
+        self, connection: sa.Connection, name: str, day: date, rows: pl.DataFrame, *, onward: bool = False
+    ) -> None:
+        """Replace the rows of a day as a part of a transaction; arguments and errors as for `replace_day`."""
+        table = self._table(name)
+        if rows.height and not (rows["as_of"] == day).all():
+            raise TableError(f"{name}: rows of another day than {day} were to be written as that day. Nothing was changed.")
+        rows = self._checked(table, rows)
+        old = table.c["as_of"] >= day if onward else table.c["as_of"] == day
+        connection.execute(sa.delete(table).where(old))
+        self._copy(connection, table, rows)
 
     @staticmethod
     def _begin_day(connection: sa.Connection, name: str, asset: str, day: date) -> int:

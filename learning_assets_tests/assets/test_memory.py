@@ -1,6 +1,7 @@
 """Winner memory: it rests on the facts up to its day, is carried on from day to day, and is searched within one owner."""
 
 import re
+from datetime import UTC, date, datetime, time, timedelta
 
 import polars as pl
 import pytest
@@ -10,6 +11,7 @@ from typer.testing import Result
 from learning_assets.assets import GROUPS
 from learning_assets.learning import memory
 from learning_assets.searching import search
+from learning_assets.store.signals import SIGNALS
 from learning_assets.store.walls import PIPELINE, Wall
 from learning_assets_tests.world import Learned, Run, failure, metadata
 
@@ -182,3 +184,66 @@ def test_what_cannot_be_searched_is_refused_in_a_sentence(run: Run, arguments: l
     assert result.exit_code == 1
     assert says in words(result)
     assert "Traceback" not in result.output
+
+
+# -- purchase signals
+
+
+def tell(world: Learned, day: date, *creatives: dict[str, str | None]) -> None:
+    """Let signals have been received on a day."""
+    owners = dict(world.store.accounts(PIPELINE).select("account_id", "owner").iter_rows())
+    noon = datetime.combine(day, time(12), UTC)
+    rows = [
+        {**one, "owner": owners[str(one["account_id"])], "signal_id": f"{day} {n}", "at": noon, "source": "test"}
+        for n, one in enumerate(creatives)
+    ]
+    world.store.signals.record(pl.DataFrame(rows, schema=SIGNALS), noon)
+
+
+def test_what_signals_name_is_looked_at_and_the_doublings_stay(learned_copy: Learned):
+    """Also by its ad; once a day however many name it; by the same rule, and counted."""
+    day = learned_copy.days[-1]
+    known = looks(learned_copy).filter(pl.col("as_of") < day).unique(KEY, keep="last", maintain_order=True)
+    today = learned_copy.table("winner_looks", as_of=day).select(KEY)
+    ads = learned_copy.store.lake.read("ad_catalog", day).filter(pl.col("status") != "scheduled")
+    waiting = known.join(today, on=KEY, how="anti").join(ads, on=["account_id", "creative_id"], how="semi")
+    one, other, *_ = waiting.sort(KEY).to_dicts()
+    ad = ads.filter(account_id=other["account_id"], creative_id=other["creative_id"])["ad_id"][0]
+    named = {"account_id": one["account_id"], "creative_id": one["creative_id"]}
+    stray = {"account_id": one["account_id"], "ad_id": "no such ad"}
+    tell(learned_copy, day, named, named, {"account_id": other["account_id"], "ad_id": ad}, stray)
+    tell(
+        learned_copy, day + timedelta(days=1), {"account_id": known["account_id"][-1], "creative_id": known["creative_id"][-1]}
+    )
+    before = learned_copy.table("winner_looks", as_of=day)
+    result = learned_copy.run(day, "winner_memory")
+    assert result.success
+    found = learned_copy.table("winner_looks", as_of=day)
+    assert_frame_equal(found.filter(cause="impressions"), before, check_row_order=False, check_exact=True)
+    extra = {row["fingerprint"]: row for row in found.filter(cause="signal").to_dicts()}
+    assert extra.keys() == {one["fingerprint"], other["fingerprint"]}
+    for was in (one, other):
+        now = extra[was["fingerprint"]]
+        assert (now["looks"], now["signal_looks"]) == (was["looks"] + 1, 1)
+        assert now["next_look_impressions"] == was["next_look_impressions"] > now["impressions"]
+    shown = metadata(result, "winner_memory")
+    assert (shown["signals"], shown["creatives_with_signals"], shown["looked_at_for_signals"]) == (4, 2, 2)
+    assert (shown["signals_without_creative"], shown["too_new_for_signals"]) == (1, 0)
+
+
+def test_a_replay_looks_again_at_what_signals_named(learned_copy: Learned):
+    """Signals count on the day on which they came, however late a day is learned anew."""
+    middle, last = learned_copy.days[4], learned_copy.days[-1]
+    known = (
+        looks(learned_copy).filter(pl.col("as_of") < middle).select("account_id", "creative_id").unique().sort("creative_id")
+    )
+    tell(learned_copy, middle, *known.to_dicts())
+    for day in learned_copy.days[4:]:
+        assert learned_copy.run(day, "winner_memory", replaying=True).success
+    straight = looks(learned_copy)
+    assert straight.filter(cause="signal", as_of=middle).height > 0
+    assert straight.filter(pl.col("as_of") != middle, cause="signal").is_empty()
+    for day in learned_copy.days[3:]:
+        assert learned_copy.run(day, "winner_memory", replaying=True).success
+    assert_frame_equal(looks(learned_copy), straight, check_row_order=False, check_exact=True)
+    assert learned_copy.store.newest_day("winner_memory") == last

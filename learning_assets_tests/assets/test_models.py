@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from learning_assets.assets import PREDICTIONS
+from learning_assets.automation.cycle_log import Ended, write_log
 from learning_assets.learning.retraining import RateModel
 from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.settings import Sandbox
@@ -109,6 +110,26 @@ def test_force_trains_although_nothing_calls_for_it_and_the_champion_has_to_be_b
     assert again.success
     assert champion(learned_copy, day) == before, "the day is replaced, with its model"
     assert learned_copy.table("models", target="ctr", as_of=day).is_empty()
+
+
+def test_it_says_how_often_retraining_succeeds_and_how_its_samples_grow(learned_copy: Learned):
+    """Two days on which a challenger was trained, one run that failed in it, one that failed elsewhere; then one more challenger."""
+    day, models = learned_copy.days[-1], learned_copy.table("models").sort("as_of")
+    for name, error in (
+        ("a", "retrained_model: Training takes more than 300 seconds"),
+        ("b", "actuals: the token has expired"),
+    ):
+        run = Ended(name, "learning_cycle", day, "failure", None, None, None, None, error, "test")
+        write_log(learned_copy.store, run)
+    shown = metadata(learned_copy.run(day, "retrained_model"), "retrained_model")
+    assert (shown["retrains_30d"], shown["failed_retrains_30d"]) == (2, 1)
+    assert shown["success_rate_30d"] == pytest.approx(2 / 3)
+    assert "sample_growth" not in shown, "nothing was trained on this day"
+    shown = metadata(learned_copy.run(day, "retrained_model", ops=FORCE), "retrained_model")
+    assert (shown["retrains_30d"], shown["success_rate_30d"]) == (3, 0.75)
+    (now,) = learned_copy.table("models", as_of=day)["ad_days"].to_list()
+    assert shown["sample_growth"] == pytest.approx(now / models["ad_days"][-1] - 1)
+    assert shown["training_seconds"] > 0
 
 
 def test_too_few_ads_train_nothing_and_leave_the_champion(learned_copy: Learned):

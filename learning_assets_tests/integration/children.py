@@ -292,6 +292,17 @@ def learn(log: Path, settings: Settings, day: date, fatal: str | None) -> None:
         sys.exit(1)
 
 
+def decide(log: Path, settings: Settings, day: date, fatal: str | None = None) -> None:
+    """Train a challenger and let it contest the champion; say how that ended. `fatal`: before which moment to die."""
+    world = World.of(settings)
+    moments = Moments(log, fatal)
+    moments.watch_files(world.store.home / "artifacts", ("os.rename",))
+    moments.watch_commits(str(world.store.tables.engine.url.database))
+    say(log, "begun")
+    result = world.run(day, "retrained_model", ops={"retrained_model": {"config": {"force": True}}})
+    say(log, "decided" if result.success else first_failure(result.all_events))
+
+
 def replay(log: Path, environment: dict[str, str], first: date, fatal: int | None) -> None:
     """The command `learning-assets replay --from`, on Dagster's storage in Postgres."""
     from learning_assets.cli.learning import run_replay

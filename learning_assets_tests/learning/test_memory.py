@@ -334,3 +334,42 @@ def test_a_hit_is_a_winner_that_was_known_before():
     assert memory.hits(ideas, since, np.eye(256)[:1], [DAY], 0.9) == (1, 3)
     assert memory.hits(ideas, since, np.empty((0, 256)), [], 0.9) == (0, 3)
     assert memory.hits(ideas[3:], since[3:], np.eye(256)[:1], [DAY], 0.9) == (0, 0)
+
+
+def test_a_signal_adds_a_look_and_leaves_the_doublings_where_they_are():
+    first = look(NOTHING, [*plain(), entry("w", 10_000, 0.02), entry("new", 300, 0.02)])
+    rows = [*plain(), entry("w", 15_000, 0.05), entry("new", 400, 0.05), entry("p99", 20_000, 0.01)]
+    named = pl.DataFrame({"owner": ["a"] * 3, "fingerprint": ["w", "new", "no such entry"]})
+    found = memory.look(first, totals(*rows), NO_NOISE, DAY + timedelta(days=1), SETTINGS, named)
+    assert found.select("fingerprint", "cause").rows() == [("p99", "impressions"), ("w", "signal")]
+    one = of(found, "w")
+    assert (one["outcome"], one["looks"], one["signal_looks"], one["next_look_impressions"]) == ("entered", 2, 1, 20_000)
+    state = pl.concat([first.join(found, on=memory.KEY, how="anti"), found])
+    doubled = memory.look(state, totals(*plain(), entry("w", 21_000, 0.05)), NO_NOISE, DAY + timedelta(days=2), SETTINGS, named)
+    again = of(doubled, "w")
+    assert (again["cause"], again["looks"], again["signal_looks"], again["next_look_impressions"]) == (
+        "impressions",
+        3,
+        1,
+        42_000,
+    )
+    assert (again["outcome"], again["entered_on"]) == ("validated", DAY + timedelta(days=1))
+
+
+def test_who_is_named_every_day_is_taken_for_a_winner_by_chance_at_most_about_twice_as_often():
+    """On the edge itself (a true CTR of the threshold), over 90 days, against looks at doublings only: 1.65 and 1.9 times as often."""
+    from scipy.special import gammaincinv
+
+    rng = np.random.default_rng(1)
+    for impressions in (200, 1_000):
+        seen = np.cumsum(np.full(90, impressions))
+        clicks = np.cumsum(rng.poisson(SETTINGS.enter_ctr * impressions, (4_000, 90)), axis=1)
+        enters = gammaincinv(0.5 + clicks, 0.025) / seen >= SETTINGS.enter_ctr
+        doublings, due = [], SETTINGS.first_look_impressions
+        for day, total in enumerate(seen):
+            if total >= due:
+                doublings.append(day)
+                due = 2 * total
+        alone, named = enters[:, doublings].any(axis=1).mean(), enters[:, doublings[0] :].any(axis=1).mean()
+        assert alone < 0.025 * len(doublings)
+        assert named < 2.2 * alone
