@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from learning_assets import cli
 from learning_assets.assets.models import champion_of
+from learning_assets.learning.targets import CTR
 from learning_assets.rollback import history, put_back
 from learning_assets.store.champions import ChampionError, Rollback
 from learning_assets.store.walls import Wall
@@ -22,7 +23,7 @@ OF = ("ctr", "shared")
 @pytest.fixture
 def two(learned_copy: Learned) -> tuple[Learned, str, str]:
     """The world, its first champion, and the second challenger, which has been in force from its own day on."""
-    first, second = learned_copy.table("models").sort("as_of")["model_id"].to_list()
+    first, second = learned_copy.table("models", target="ctr").sort("as_of")["model_id"].to_list()
     won = sa.text(
         "UPDATE champions SET model_id = :model, status = CASE WHEN as_of = :day THEN 'retrained' ELSE status END WHERE as_of >= :day"
     )
@@ -31,7 +32,7 @@ def two(learned_copy: Learned) -> tuple[Learned, str, str]:
 
 
 def in_force(world: Learned) -> tuple[str | None, str]:
-    (row,) = world.table("champions", as_of=world.days[-1], pool="shared").to_dicts()
+    (row,) = world.table("champions", target="ctr", as_of=world.days[-1], pool="shared").to_dicts()
     return row["model_id"], row["status"]
 
 
@@ -62,15 +63,15 @@ def test_the_champion_before_is_in_force_again_and_predictions_use_it(two, run):
     (recorded,) = world.store.champions.rollbacks()
     assert recorded == Rollback(day, None, *OF, second, first, "Ann Other", "CTR of new ads fell", world.store.now)
     (pool,) = world.store.pools()
-    found = champion_of(world.store, pool, day)
+    found = champion_of(world.store, pool, CTR, day)
     assert found is not None
     assert found[0] == first
     assert world.run(day, "predictions").success
     rows = world.store.lake.read("predictions", day)
-    assert rows.filter(model="xgboost")["model_id"].unique().to_list() == [first]
+    assert rows.filter(model="xgboost", metric="ctr")["model_id"].unique().to_list() == [first]
     shown = words(run("rollback", "--list"))
     assert "Models in force (simulated)" in shown
-    told = history(world.store)
+    told = history(world.store).filter(target="ctr")
     assert told.select("since", "until", "model_id").rows() == [
         (world.days[0], world.days[4], first),
         (world.days[5], world.days[6], second),
@@ -89,16 +90,16 @@ def test_it_stays_when_its_day_is_decided_anew_and_may_be_contested_from_the_nex
         assert result.success
         assert in_force(world) == (first, "rolled_back")
         assert metadata(result, "retrained_model")["rolled_back"] == 1
-    (row,) = world.table("champions", as_of=day).to_dicts()
+    (row,) = world.table("champions", target="ctr", as_of=day).to_dicts()
     assert "takes no champion's place on this day" in row["reason"]
-    (model,) = world.table("models", as_of=day).to_dicts()
+    (model,) = world.table("models", target="ctr", as_of=day).to_dicts()
     assert json.loads(model["card"])["promoted"] is False
     assert len(world.store.champions.rollbacks()) == 1, "what is recorded stays as it was"
     # A replay of an earlier day and of this one comes to the same.
     assert world.run(world.days[-2], "retrained_model", replaying=True).success
     assert world.run(day, "retrained_model", replaying=True).success
     assert in_force(world) == (first, "rolled_back")
-    assert second in world.table("models")["model_id"].to_list()
+    assert second in world.table("models", target="ctr")["model_id"].to_list()
 
 
 def test_it_goes_further_back_each_time_and_forward_by_name(two):
@@ -117,7 +118,7 @@ def test_it_goes_further_back_each_time_and_forward_by_name(two):
 
 
 def test_the_first_champion_has_none_before_it(learned_copy: Learned):
-    first = learned_copy.table("champions", as_of=learned_copy.days[0])["model_id"][0]
+    first = learned_copy.table("champions", target="ctr", as_of=learned_copy.days[0])["model_id"][0]
     learned_copy.store.tables.execute(sa.text("UPDATE champions SET model_id = :model"), {"model": first})
     with pytest.raises(ChampionError, match=r"there is no earlier one to put back.*force: true"):
         put_back(learned_copy.store, *OF, None, "Ann", "x")
@@ -159,7 +160,7 @@ def test_a_model_that_is_gone_since_does_not_stay(two):
     put_back(world.store, *OF, None, "Ann", "x")
     shutil.rmtree(world.store.artifacts.folder(first))
     assert world.run(world.days[-1], "retrained_model").success
-    (row,) = world.table("champions", as_of=world.days[-1]).to_dicts()
+    (row,) = world.table("champions", target="ctr", as_of=world.days[-1]).to_dicts()
     assert row["status"] == "no_retrain_needed"
     assert row["reason"].endswith(f"The champion put back by Ann, {first}, is gone.")
 
@@ -176,7 +177,10 @@ def test_the_pointer_is_compared_before_it_is_set(two):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["ctr", "nobody", "--by", "A", "--why", "x"], "Nothing was decided for ctr of nobody. There are ctr of shared."),
+        (
+            ["ctr", "nobody", "--by", "A", "--why", "x"],
+            "Nothing was decided for ctr of nobody. There are ctr of shared, cvr of shared, roas of shared.",
+        ),
         (["ctr", "shared", "--why", "x"], "needs the name of who decides (--by) and the reason (--why)"),
         (["ctr"], "Name target and pool"),
     ],

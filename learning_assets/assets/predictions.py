@@ -208,6 +208,8 @@ def together(known: Known, target: Target, members: pl.DataFrame, seen: pl.DataF
     said = known.stored.filter(metric=target.name).pivot(
         "model", on_columns=ensemble.MEMBERS[1:], index=["date", *_AD], values="predicted"
     )
-    past = seen.select("date", *_AD, target.events, target.exposure).join(said, on=["date", *_AD], how="left")
+    past = seen.select("date", *_AD, target.events, target.exposure).join(
+        said, on=["date", *_AD], how="left", maintain_order="left"
+    )
     parameters = ensemble.learn(past, target, rules)
     return ensemble.intervals(ensemble.vote(members, past, parameters, target, rules), rules.ensemble_level)

@@ -65,9 +65,7 @@ def _retrains(store: Store, settings: Settings, day: date) -> Iterator[dg.RunReq
         return  # decided for a later day already: an older day of a chain is not decided again
     columns = ["pool", "metric", "revision", "account_id", *triggers.FIGURES]
     rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, as_of=day, segment="all", model="xgboost")
-    for row in (
-        rows.filter(pl.col("account_id").is_null()).sort("metric", "pool", descending=[True, False]).iter_rows(named=True)
-    ):
+    for row in rows.filter(pl.col("account_id").is_null()).sort("metric", "pool").iter_rows(named=True):
         evidence = Evidence(day, None, 0, **{name: row[name] for name in triggers.FIGURES})
         fired = [trigger for rule in triggers.OF_ACCURACY if (trigger := rule(evidence, settings.models)).fired]
         if fired:

@@ -105,7 +105,9 @@ def measure(
     """
     _refuse_mixtures(comparisons, by)
     keys = comparisons.select(by).unique().sort(by).with_row_index("group")
-    rows = _rows(comparisons.join(keys, on=list(by), nulls_equal=True), settings)
+    # Added up in one order, so that the same comparisons give the same bits.
+    order = ["group", "account_id", "ad_id", "date"]
+    rows = _rows(comparisons.join(keys, on=list(by), nulls_equal=True), settings).sort(order)
     _refuse_impossible(rows)
     measures = keys
     for part in (_errors(rows), _calibration_error(rows, settings.bins), _skill(rows, clusters, settings)):
@@ -239,7 +241,7 @@ def _rows(comparisons: pl.DataFrame, settings: Accuracy) -> pl.DataFrame:
 def _errors(rows: pl.DataFrame) -> pl.DataFrame:
     """Sizes, errors, noise floors and calibration ratio by group."""
     ads = (
-        rows.group_by("group", "account_id", "ad_id")
+        rows.group_by("group", "account_id", "ad_id", maintain_order=True)
         .agg(
             pl.col("num", "den", "expected", "shape", "impressions").sum(),
             pl.col("counts", "numerator").first(),
@@ -255,7 +257,7 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
         )
     )
     groups = (
-        ads.group_by("group")
+        ads.group_by("group", maintain_order=True)
         .agg(
             pl.len().alias("ads"),
             pl.col("days").sum().alias("ad_days"),
@@ -265,16 +267,14 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             mean=pl.col("num") / pl.col("den"),
             scale=pl.col("num") / pl.col("shape"),
-            dispersion=pl.when(pl.col("counts"), pl.col("freedom") > 0).then(
-                (pl.col("chi2") / pl.col("freedom")).clip(lower_bound=1.0)
-            ),
+            dispersion=pl.when(pl.col("freedom") > 0).then((pl.col("chi2") / pl.col("freedom")).clip(lower_bound=1.0)),
         )
     )
-    rows = rows.join(groups.select("group", "mean", "scale", "dispersion"), on="group")
+    rows = rows.join(groups.select("group", "mean", "scale", "dispersion"), on="group", maintain_order="left")
     deviation = mean_deviation((rows["shape"] * rows["scale"]).to_numpy(), rows["dispersion"].fill_null(1.0).to_numpy())
     sums = (
         rows.with_columns(pl.Series("deviation", deviation))
-        .group_by("group")
+        .group_by("group", maintain_order=True)
         .agg(
             absolute=(pl.col("num") - pl.col("expected")).abs().sum(),
             squared=(pl.col("den") * (pl.col("rate") - pl.col("predicted")) ** 2).sum(),
@@ -307,19 +307,25 @@ def _errors(rows: pl.DataFrame) -> pl.DataFrame:
         log_loss=pl.when(counts).then(pl.col("nats") / den),
         normalized_entropy=pl.when(counts, mean.is_between(0, 1, closed="none")).then(pl.col("nats") / den / entropy),
         calibration_ratio=pl.when(pl.col("expected") > 0).then(pl.col("num") / pl.col("expected")),
-        calibration_se=pl.when(counts & some).then((pl.col("dispersion").fill_null(1.0) / pl.col("num")).sqrt()),
+        calibration_se=pl.when(some, counts | pl.col("dispersion").is_not_null()).then(
+            (pl.col("dispersion").fill_null(1.0) / pl.col("num")).sqrt()
+        ),
     )
 
 
 def _calibration_error(rows: pl.DataFrame, bins: int) -> pl.DataFrame:
     """Weighted mean over bins of equal weight of |mean rate − mean prediction|; equal predictions share a bin."""
-    values = rows.group_by("group", "predicted").agg(pl.col("num", "den", "expected").sum()).sort("group", "predicted")
+    values = (
+        rows.group_by("group", "predicted", maintain_order=True)
+        .agg(pl.col("num", "den", "expected").sum())
+        .sort("group", "predicted")
+    )
     middle = pl.col("den").cum_sum().over("group") - pl.col("den") / 2
     return (
         values.with_columns(bin=(bins * middle / pl.col("den").sum().over("group")).floor())
-        .group_by("group", "bin")
+        .group_by("group", "bin", maintain_order=True)
         .agg(pl.col("num", "den", "expected").sum())
-        .group_by("group")
+        .group_by("group", maintain_order=True)
         .agg(calibration_error=(pl.col("num") - pl.col("expected")).abs().sum() / pl.col("den").sum())
     )
 
@@ -335,7 +341,7 @@ def _skill(rows: pl.DataFrame, clusters: Sequence[str], settings: Accuracy) -> p
     units = (
         rows.filter(pl.col("baseline_account").is_not_null())
         .with_columns(pl.col("baseline_history").fill_null(pl.col("baseline_account")))
-        .group_by("group", *clusters)
+        .group_by("group", *clusters, maintain_order=True)
         .agg(model=loss("predicted"), account=loss("baseline_account"), history=loss("baseline_history"))
     )
     history_wins = pl.col("history").sum().over("group") < pl.col("account").sum().over("group")
@@ -345,7 +351,7 @@ def _skill(rows: pl.DataFrame, clusters: Sequence[str], settings: Accuracy) -> p
     )
     ratio = pl.col("model").sum() / pl.col("base").sum()
     groups = (
-        units.group_by("group")
+        units.group_by("group", maintain_order=True)
         .agg(
             pl.col("baseline").first(),
             pl.len().alias("units"),

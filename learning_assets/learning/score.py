@@ -261,6 +261,8 @@ def restored(rows: pl.DataFrame) -> tuple[Model | None, Validation]:
     own = rows.filter(pl.col("kind") == "scope").row(0, named=True)
     figures = {field.name: own[field.name] for field in fields(Validation) if field.name != "reason"}
     weights = rows.filter(pl.col("weight").is_not_null()).select("attribute", "value", "weight", "share")
+    # In one order, so that what they add up to has the same bits.
+    weights = weights.sort("attribute", "value")
     model = None if own["spread"] is None else Model(weights, own["spread"])
     return model, Validation(reason=own["score_reason"], **figures)
 

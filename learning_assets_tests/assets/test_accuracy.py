@@ -14,6 +14,8 @@ from learning_assets_tests.world import Learned, failure, metadata
 
 AD_DAY = ["date", "account_id", "ad_id"]
 WHAT = ["model", "metric", "made"]
+EVERYWHERE = ("account_mean", "own_history", "xgboost", "ensemble", "fixed_vote")
+"""Models that speak of every ad; the DNA score says nothing of the first days."""
 MEASURED = list(MEASURES)
 
 
@@ -23,12 +25,12 @@ def compared(world: Learned, day: date) -> pl.DataFrame:
     for past in (day - timedelta(days=n) for n in range(7)):
         if past - timedelta(days=1) not in lake.days("predictions"):
             continue
-        predicted = lake.read("predictions", past - timedelta(days=1))
+        predicted = lake.read("predictions", past - timedelta(days=1)).filter(metric="ctr")
         plain = {
             name: predicted.filter(model=model).select("ad_id", pl.col("predicted").alias(name))
             for model, name in (("account_mean", "baseline_account"), ("own_history", "baseline_history"))
         }
-        happened = lake.read("actuals", past).select(*AD_DAY, "impressions", clicks="link_clicks")
+        happened = lake.read("actuals", past).select(*AD_DAY, "impressions", "link_clicks")
         told = predicted.select(*AD_DAY, *WHAT, "predicted").join(happened, on=AD_DAY)
         for frame in plain.values():
             told = told.join(frame, on="ad_id", how="left")
@@ -38,7 +40,8 @@ def compared(world: Learned, day: date) -> pl.DataFrame:
 
 
 def stored(world: Learned, day: date, **which: Any) -> pl.DataFrame:
-    return world.table("prediction_comparisons", as_of=day, **which)
+    """Figures of a day, of CTR where nothing else is asked for."""
+    return world.table("prediction_comparisons", as_of=day, **({"metric": "ctr"} | which))
 
 
 def assert_same(found: pl.DataFrame, expected: pl.DataFrame, key: list[str]) -> None:
@@ -56,8 +59,8 @@ def test_the_stored_figures_are_those_of_the_definition(learned: Learned):
     of_all = everything.filter(pl.col("segment") == "all")
     pool = of_all.filter(pl.col("account_id").is_null())
     assert_same(pool, accuracy.measure(rows, WHAT, rules), WHAT)
-    assert set(pool["model"]) == {"account_mean", "own_history", "xgboost"}
-    assert pool["ad_days"].to_list() == [7 * 72] * 3
+    assert set(pool["model"]) == {*EVERYWHERE, "dna_score"}
+    assert pool.filter(pl.col("model").is_in(EVERYWHERE))["ad_days"].to_list() == [7 * 72] * len(EVERYWHERE)
     by_account = of_all.filter(pl.col("account_id").is_not_null())
     assert_same(by_account, accuracy.measure(rows, ["account_id", *WHAT], rules), ["account_id", *WHAT])
     for segment in ("template", "audience"):
@@ -96,10 +99,14 @@ def test_a_second_look_at_a_day_is_a_new_revision_and_says_the_same(learned_copy
     assert after.height == before.height
     assert after.filter(pl.col("as_of") != day).drop("revision").equals(before.filter(pl.col("as_of") != day).drop("revision"))
     shown = metadata(result, "prediction_accuracy")
-    xgboost = after.filter(as_of=day, segment="all", model="xgboost").filter(pl.col("account_id").is_null()).row(0, named=True)
+    xgboost = (
+        after.filter(as_of=day, segment="all", model="xgboost", metric="ctr")
+        .filter(pl.col("account_id").is_null())
+        .row(0, named=True)
+    )
     for name in ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss"):
-        assert shown[f"xgboost_{name}"] == pytest.approx(xgboost[name])
-    assert shown["ad_days_compared"] == 3 * 3 * 72
+        assert shown[f"ctr_xgboost_{name}"] == pytest.approx(xgboost[name])
+    assert shown["ad_days_compared"] > len(EVERYWHERE) * 3 * 72
 
 
 def test_a_prediction_that_may_know_its_day_is_refused_and_the_figures_stay(learned_copy: Learned):
@@ -126,7 +133,7 @@ def test_what_cannot_be_measured_is_null_with_the_reason(learned_copy: Learned):
     for name in ("accuracy", "wape", "noise_floor", "mae", "log_loss", "skill", "calibration_ratio"):
         assert rows[name].null_count() == rows.height
     shown = metadata(result, "prediction_accuracy")
-    assert "xgboost_accuracy" not in shown, "nothing is drawn where nothing is known"
+    assert "ctr_xgboost_accuracy" not in shown, "nothing is drawn where nothing is known"
 
 
 def test_a_prediction_of_an_ad_that_did_not_run_is_not_compared(learned_copy: Learned):
@@ -135,4 +142,4 @@ def test_a_prediction_of_an_ad_that_did_not_run_is_not_compared(learned_copy: Le
     lake.write("actuals", day, rows.tail(rows.height - 10))
     assert learned_copy.run(day, "prediction_accuracy").success
     pool = stored(learned_copy, day, segment="all").filter(pl.col("account_id").is_null())
-    assert pool["ad_days"].to_list() == [7 * 72 - 10] * 3
+    assert pool.filter(pl.col("model").is_in(EVERYWHERE))["ad_days"].to_list() == [7 * 72 - 10] * len(EVERYWHERE)

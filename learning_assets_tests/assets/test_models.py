@@ -113,8 +113,10 @@ def test_force_trains_although_nothing_calls_for_it_and_the_champion_has_to_be_b
 
 
 def test_it_says_how_often_retraining_succeeds_and_how_its_samples_grow(learned_copy: Learned):
-    """Two days on which a challenger was trained, one run that failed in it, one that failed elsewhere; then one more challenger."""
+    """The days on which a challenger was trained, one run that failed in it, one that failed elsewhere; then one more day."""
     day, models = learned_copy.days[-1], learned_copy.table("models").sort("as_of")
+    trained = models.filter(pl.col("as_of") < day)["as_of"].n_unique()
+    assert trained >= 2
     for name, error in (
         ("a", "retrained_model: Training takes more than 300 seconds"),
         ("b", "actuals: the token has expired"),
@@ -122,13 +124,14 @@ def test_it_says_how_often_retraining_succeeds_and_how_its_samples_grow(learned_
         run = Ended(name, "learning_cycle", day, "failure", None, None, None, None, error, "test")
         write_log(learned_copy.store, run)
     shown = metadata(learned_copy.run(day, "retrained_model"), "retrained_model")
-    assert (shown["retrains_30d"], shown["failed_retrains_30d"]) == (2, 1)
-    assert shown["success_rate_30d"] == pytest.approx(2 / 3)
+    assert (shown["retrains_30d"], shown["failed_retrains_30d"]) == (trained, 1)
+    assert shown["success_rate_30d"] == pytest.approx(trained / (trained + 1))
     assert "sample_growth" not in shown, "nothing was trained on this day"
     shown = metadata(learned_copy.run(day, "retrained_model", ops=FORCE), "retrained_model")
-    assert (shown["retrains_30d"], shown["success_rate_30d"]) == (3, 0.75)
-    (now,) = learned_copy.table("models", as_of=day)["ad_days"].to_list()
-    assert shown["sample_growth"] == pytest.approx(now / models["ad_days"][-1] - 1)
+    assert shown["retrains_30d"] == trained + 1
+    before = models.filter(pl.col("as_of") < day).unique("target", keep="last", maintain_order=True)
+    now = learned_copy.table("models", as_of=day).join(before, on="target", how="semi")
+    assert shown["sample_growth"] == pytest.approx(now["ad_days"].sum() / before["ad_days"].sum() - 1)
     assert shown["training_seconds"] > 0
 
 
@@ -174,8 +177,16 @@ def test_every_ad_that_will_be_live_is_predicted_by_every_model(learned: Learned
             (pl.col("ends_on") >= tomorrow).fill_null(value=True),
         )
         assert live.filter(status="scheduled").height > 0 or day == learned.days[-1]
-        by_model = {str(name): part for (name,), part in rows.group_by("model")}
-        assert set(by_model) == {"account_mean", "own_history", "xgboost"}
+        assert set(rows["metric"]) <= {"ctr", "cvr", "roas"}
+        by_model = {str(name): part for (name,), part in rows.filter(metric="ctr").group_by("model")}
+        assert set(by_model) - {"dna_score"} == {"account_mean", "own_history", "xgboost", "ensemble", "fixed_vote"}
+        no_score = by_model.pop("dna_score", None) is None
+        whole = by_model["ensemble"]
+        assert (whole["low"] < whole["predicted"]).all()
+        assert (whole["predicted"] < whole["high"]).all()
+        counted = whole.select(pl.sum_horizontal(pl.col("^weight_.*$").fill_null(0.0))).to_series()
+        assert counted.is_close(1.0).all()
+        assert whole["note"].null_count() == 0 or not no_score, "who is missing is said"
         for part in by_model.values():
             assert sorted(part["ad_id"]) == sorted(live["ad_id"])
             assert part["predicted"].is_between(0.0005, 0.2).all()
@@ -225,14 +236,14 @@ def test_who_does_not_consent_gets_models_of_his_own_rows(private: World):
     assert result.success
     owners = dict(private.store.accounts(Wall(None)).select("account_id", "owner").iter_rows())
     pools = {"shared": sorted(owners)[:5], "owner_0005": sorted(owners)[5:7], "owner_0007": sorted(owners)[7:]}
-    models = {row["pool"]: row for row in private.table("models").to_dicts()}
-    stored = private.table("champions")
+    models = {row["pool"]: row for row in private.table("models", target="ctr").to_dicts()}
+    stored = private.table("champions", target="ctr")
     assert dict(stored.select("pool", "owner").iter_rows()) == {
         "shared": None,
         "owner_0005": "owner_0005",
         "owner_0007": "owner_0007",
     }
-    rows = private.store.lake.read("predictions", day).filter(model="xgboost")
+    rows = private.store.lake.read("predictions", day).filter(model="xgboost", metric="ctr")
     won = dict(stored.select("pool", "model_id").iter_rows())
     for pool, accounts in pools.items():
         seen = pl.concat(
@@ -244,5 +255,5 @@ def test_who_does_not_consent_gets_models_of_his_own_rows(private: World):
         assert set(of_pool["model_id"]) == ({won[pool]} if won[pool] else set())
     assert won["shared"] is not None
     for asked, seen_pools in (("owner_0000", ["shared"]), ("owner_0005", ["owner_0005", "shared"])):
-        assert sorted(private.table("champions", Wall(asked))["pool"]) == seen_pools
-        assert sorted(private.table("models", Wall(asked))["pool"]) == seen_pools
+        assert sorted(private.table("champions", Wall(asked), target="ctr")["pool"]) == seen_pools
+        assert sorted(private.table("models", Wall(asked), target="ctr")["pool"]) == seen_pools

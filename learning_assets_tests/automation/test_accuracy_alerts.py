@@ -55,7 +55,7 @@ def test_a_drop_is_told_once_a_revision_with_its_figures(learned_copy: Learned):
     measure(world, DAY, "retrain_check")
     data = look(world, recorder)
     (text,) = recorder.sent
-    row = world.table("prediction_comparisons", as_of=DAY, segment="all", model="xgboost").filter(
+    row = world.table("prediction_comparisons", as_of=DAY, segment="all", model="xgboost", metric="ctr").filter(
         pl.col("account_id").is_null()
     )
     assert text.startswith("Simulated market. The predictions for 2026-03-01 went wrong, of all consenting accounts.\n")
@@ -108,7 +108,7 @@ def test_plain_baselines_alarm_nobody(learned_copy: Learned):
     rows = world.store.lake.read("predictions", before).with_columns(
         model=pl.lit("account_mean"), model_id=pl.lit(None, pl.String)
     )
-    world.store.lake.write("predictions", before, rows.select(PREDICTIONS.names()))
+    world.store.lake.write("predictions", before, rows.match_to_schema(PREDICTIONS, missing_columns="insert"))
     measure(world, DAY)
     look(world, recorder)
     assert recorder.sent == []
@@ -133,7 +133,7 @@ def test_what_comes_from_outside_is_one_line_of_plain_characters(learned_copy: L
     mislead(world, DAY)
     before = DAY - timedelta(days=1)
     rows = world.store.lake.read("predictions", before).with_columns(model=pl.lit("evil\nmodel http://x"))
-    world.store.lake.write("predictions", before, rows)
+    world.store.lake.write("predictions", before, rows.match_to_schema(PREDICTIONS, missing_columns="insert"))
     measure(world, DAY)
     assert tell(world.store, day_by_itself(DAY, world.source, world.settings), world.settings, recorder) == 1
     assert "CTR by evil model http:\u200b//x (live)" in recorder.sent[0]

@@ -188,7 +188,7 @@ def test_the_check_trains_because_of_the_signals(noon: World):
         run_config=QUIET_CONSOLE, partition_key=request.partition_key, instance=noon.instance, tags=request.tags
     )
     assert done.success
-    (row,) = noon.table("champions", as_of=DAY).to_dicts()
+    (row,) = noon.table("champions", target="ctr", as_of=DAY).to_dicts()
     fired = {one["name"]: (one["fired"], one["value"]) for one in json.loads(row["triggers"])}
     assert fired["purchase_signal"] == (True, 3.0)
     assert row["challenger_id"] is not None

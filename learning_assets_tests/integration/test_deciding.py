@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from learning_assets.assets.models import champion_of
+from learning_assets.learning.targets import CTR
 from learning_assets_tests.integration import children
 from learning_assets_tests.integration.children import Child
 from learning_assets_tests.world import Learned, failure
@@ -28,7 +29,9 @@ def easy(learned_copy: Learned) -> Learned:
 def decided(world: Learned) -> tuple[list, list]:
     """Pointer and registry of the newest day."""
     day = world.days[-1]
-    return world.table("champions", as_of=day).to_dicts(), world.table("models", as_of=day)["model_id"].to_list()
+    return world.table("champions", target="ctr", as_of=day).to_dicts(), world.table("models", target="ctr", as_of=day)[
+        "model_id"
+    ].to_list()
 
 
 def test_who_comes_while_another_decides_is_refused_and_changes_nothing(learned_copy: Learned):
@@ -47,7 +50,7 @@ def test_who_comes_while_another_decides_is_refused_and_changes_nothing(learned_
 
 def test_of_two_that_decide_at_once_one_pointer_comes_with_its_registry(easy: Learned, tmp_path: Path):
     """Each by itself would win. They never overlap: the second begins after the first has ended, or is refused."""
-    day, standing = easy.days[-1], easy.table("champions", as_of=easy.days[-2])["model_id"][0]
+    day, standing = easy.days[-1], easy.table("champions", target="ctr", as_of=easy.days[-2])["model_id"][0]
     two = [Child(tmp_path / f"log{n}", children.decide, easy.settings, day) for n in range(2)]
     for child in two:
         assert child.end(300) == 0
@@ -64,7 +67,7 @@ def test_of_two_that_decide_at_once_one_pointer_comes_with_its_registry(easy: Le
 def test_a_decision_that_is_killed_before_the_pointer_moves_leaves_the_old_champion(easy: Learned, tmp_path: Path):
     day, before = easy.days[-1], decided(easy)
     (pool,) = easy.store.pools()
-    standing = champion_of(easy.store, pool, day)
+    standing = champion_of(easy.store, pool, CTR, day)
     assert standing is not None
     child = Child(tmp_path / "log", children.decide, easy.settings, day, "champions")
     child.end(300)
@@ -72,7 +75,7 @@ def test_a_decision_that_is_killed_before_the_pointer_moves_leaves_the_old_champ
     assert "os.rename" in " ".join(said), "the challenger's artifact was published before"
     assert "champions" in said[-1]
     assert decided(easy) == before
-    now = champion_of(easy.store, pool, day)
+    now = champion_of(easy.store, pool, CTR, day)
     assert now is not None
     assert now[0] == standing[0]
     assert easy.run(day, "retrained_model", ops=FORCE).success, "the lock went with the process"
