@@ -41,7 +41,8 @@ def compared(world: Learned, day: date) -> pl.DataFrame:
 
 def stored(world: Learned, day: date, **which: Any) -> pl.DataFrame:
     """Figures of a day, of CTR where nothing else is asked for."""
-    return world.table("prediction_comparisons", as_of=day, **({"metric": "ctr"} | which))
+    asked: dict[str, Any] = {"metric": "ctr"} | which
+    return world.table("prediction_comparisons", as_of=day, **asked)
 
 
 def assert_same(found: pl.DataFrame, expected: pl.DataFrame, key: list[str]) -> None:
