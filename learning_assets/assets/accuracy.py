@@ -7,7 +7,7 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.outcomes import observed
+from learning_assets.assets.outcomes import observed, predicted
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import accuracy
@@ -50,13 +50,8 @@ def prediction_accuracy(
     rows = measure(compared.join(store.pool_of_accounts(), on="account_id", how="inner"), settings)
     owners = store.accounts(PIPELINE).select("account_id", account_owner="owner")
     owned = rows.join(owners, on="account_id", how="left").with_columns(owner=pl.coalesce("account_owner", "owner"))
-    written = store.replace_day(
-        "prediction_comparisons",
-        day.date,
-        owned.drop("account_owner").with_columns(as_of=pl.lit(day.date)),
-        asset="prediction_accuracy",
-        onward=day.replaying,
-    )
+    kept = owned.drop("account_owner").with_columns(as_of=pl.lit(day.date))
+    written = store.replace_day("prediction_comparisons", day.date, kept, asset="prediction_accuracy", onward=day.replaying)
     overall = rows.filter(pl.col("account_id").is_null(), pl.col("segment") == "all").sort("pool", "metric", "model")
     return report(
         written,
@@ -88,31 +83,17 @@ def comparisons(store: Store, settings: Settings, day: Day, days: int) -> pl.Dat
     ValueError : a prediction could have known its target day.
     """
     first = day.date - timedelta(days=days - 1)
-    predicted = (
-        store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
-        .filter(pl.col("date").is_between(first, day.date))
-        .select(
-            *_KEY,
-            "as_of",
-            "made",
-            "metric",
-            "model",
-            "predicted",
-            horizon_days=(pl.col("date") - pl.col("as_of")).dt.total_days(),
-        )
-        .collect()
-    )
-    accuracy.refuse_leaks(predicted)
+    said = predicted(store, day, first).select(*_KEY, "made", "horizon_days", "metric", "model", "predicted")
     plain = {"account_mean": "baseline_account", "own_history": "baseline_history"}
     baseline = [
-        predicted.filter(pl.col("model") == model).select(*_KEY, "metric", pl.col("predicted").alias(name))
+        said.filter(pl.col("model") == model).select(*_KEY, "metric", pl.col("predicted").alias(name))
         for model, name in plain.items()
     ]
     happened = observed(store, settings, day).filter(pl.col("date") >= first).drop("owner", "cta", "experiment_id", "age_days")
     hooks = store.creatives(["account_id", "creative_id", "hook_types"]).rename({"hook_types": "hook_type"})
     for frame in baseline:
-        predicted = predicted.join(frame, on=[*_KEY, "metric"], how="left")
-    return predicted.join(happened, on=_KEY, how="inner").join(hooks, on=["account_id", "creative_id"], how="left")
+        said = said.join(frame, on=[*_KEY, "metric"], how="left")
+    return said.join(happened, on=_KEY, how="inner").join(hooks, on=["account_id", "creative_id"], how="left")
 
 
 def measure(compared: pl.DataFrame, settings: Settings) -> pl.DataFrame:

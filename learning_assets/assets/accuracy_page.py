@@ -18,8 +18,9 @@ import polars as pl
 
 from learning_assets.assets import page
 from learning_assets.assets.day import Day
+from learning_assets.assets.outcomes import predicted
 from learning_assets.assets.page import Page, Section
-from learning_assets.learning import accuracy, calibration, following
+from learning_assets.learning import calibration, following
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, Wall
@@ -107,14 +108,9 @@ def judged(store: Store, day: Day, days: int, accounts: list[str], mature_days: 
     ValueError : a prediction could have known its target day.
     """
     first = day.date - timedelta(days=days - 1)
-    predicted = (
-        store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
-        .filter(pl.col("date").is_between(first, day.date), pl.col("account_id").is_in(accounts))
-        .select(*_KEY, "as_of", "made", "metric", "model", "model_id", "predicted")
-        .collect()
-    )
-    accuracy.refuse_leaks(predicted)
-    predicted = predicted.sort("as_of").unique([*_KEY, "made", "metric", "model"], keep="last", maintain_order=True)
+    columns = [*_KEY, "as_of", "made", "metric", "model", "model_id", "predicted"]
+    told = predicted(store, day, first).filter(pl.col("account_id").is_in(accounts)).select(columns)
+    told = told.sort("as_of").unique([*_KEY, "made", "metric", "model"], keep="last", maintain_order=True)
     mature = pl.col("date") <= day.date - timedelta(days=mature_days)
     happened = (
         store.facts(first, day.date)
@@ -128,7 +124,7 @@ def judged(store: Store, day: Day, days: int, accounts: list[str], mature_days: 
         )
         .collect()
     )
-    found = predicted.join(happened, on=_KEY, how="left")
+    found = told.join(happened, on=_KEY, how="left")
 
     def side(number: int) -> pl.Expr:
         return pl.coalesce(pl.when(pl.col("metric") == metric).then(names[number]) for metric, names in SIDES.items())

@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import dagster as dg
 import polars as pl
@@ -13,9 +13,10 @@ from learning_assets.assets import retrains, training
 from learning_assets.assets.day import Day, next_in_chain
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.pointer import one_at_a_time, with_rollbacks
-from learning_assets.assets.report import markdown_table, report
+from learning_assets.assets.report import Number, markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import ctr_model, dna, retraining, triggers
+from learning_assets.learning.champion import Verdict
 from learning_assets.learning.retraining import RateModel
 from learning_assets.learning.targets import TARGETS, Target
 from learning_assets.learning.triggers import Evidence
@@ -74,29 +75,40 @@ def retrained_model(
         for target in TARGETS.values()
     ]
     done = with_rollbacks(store, day.date, done)
-    models = _rows(store, "models", [one.model for one in done if one.model])
-    champions = _rows(store, "champions", [one.champion for one in done])
+    models, champions = [one.model for one in done if one.model], [one.champion for one in done]
+    told = in_words(done)
+    numbers = figures(told, done) | retrains.figures(store, day.date, models)
+    cards = {f"card_{one.champion['target']}_{one.champion['pool']}": _card(one) for one in done if one.model}
     # The pointer moves last, with its registry: a run that is killed before has not learned the day, and the old champion is in force.
-    written = store.champions.replace(day.date, models, champions, now=store.now, onward=day.replaying)
-    told = pl.DataFrame(
+    written = store.champions.replace(
+        day.date, _rows(store, "models", models), _rows(store, "champions", champions), now=store.now, onward=day.replaying
+    )
+    return report(
+        written,
+        store.tables.schema("champions"),
+        numbers,
+        table=markdown_table(told, day.simulated, "The champions."),
+        tables=cards,
+    )
+
+
+def in_words(done: list[Retrained]) -> pl.DataFrame:
+    """What became of each champion."""
+    return pl.DataFrame(
         [{"of": one.champion["target"].upper(), **one.champion, "why": one.reason} for one in done],
         schema={"pool": pl.String, "of": pl.String, "status": pl.String, "why": pl.String},
     )
+
+
+def figures(told: pl.DataFrame, done: list[Retrained]) -> dict[str, Number]:
+    """What the UI plots of a day's decisions."""
     counts = dict(told["status"].value_counts().iter_rows())
-    numbers = {
+    return {
         "pools": told["pool"].n_unique(),
-        **{
-            status: counts.get(status, 0)
-            for status in ("retrained", "kept_champion", "no_retrain_needed", "insufficient_data", "rolled_back")
-        },
+        **{status: counts.get(status, 0) for status in get_args(Status)},
         "champions_in_force": sum(one.champion["model_id"] is not None for one in done),
         "training_seconds": sum(one.champion["seconds"] or 0.0 for one in done),
-        **retrains.figures(store, day.date, [one.model for one in done if one.model]),
     }
-    cards = {f"card_{one.champion['target']}_{one.champion['pool']}": _card(one) for one in done if one.model}
-    return report(
-        written, _schema(store, "champions"), numbers, table=markdown_table(told, day.simulated, "The champions."), tables=cards
-    )
 
 
 def retrain(
@@ -116,16 +128,7 @@ def retrain(
     texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
     last = last_champion(store, pool, target, day.date)
     incumbent_id = last["model_id"] if last else None
-    tried_on = last_trained(store, pool, target, day.date)
-    evidence = Evidence(
-        day=day.date,
-        tried_on=tried_on,
-        max_age_days=day.pick(rules.max_age_days, rules.archive_max_age_days),
-        **measured(store, pool, target, day.date, incumbent_id),
-        purchase_signals=store.signals.waiting(pool.account_ids, day.date, tried_on),
-        forced=force,
-    )
-    fired = triggers.evaluate(evidence, rules)
+    fired = triggers.evaluate(evidence(store, settings, day, pool, target, incumbent_id, force=force), rules)
     row: dict[str, Any] = {
         "as_of": day.date,
         "owner": pool.owner,
@@ -158,23 +161,14 @@ def retrain(
     challenger_id = f"{target.name}-{pool.label}-{day.date}-{challenger.fingerprint}"
     store.artifacts.publish(challenger_id, challenger.save)
     won = verdict.winner == "challenger"
-    card = challenger.trees.card
-    model = {
+    model = registered(challenger, verdict) | {
         "model_id": challenger_id,
         "as_of": day.date,
         "owner": pool.owner,
-        "target": target.name,
         "pool": pool.name,
-        "trained_from": card.first_day,
-        "trained_until": card.last_day,
         "holdout_until": day.date,
-        "ad_days": card.rows,
-        "ads": card.ads,
         "seconds": seconds,
-        "code_version": retraining.VERSION,
-        "features_hash": card.schema_hash,
         "facts_version": retraining.facts_version(seen, target),
-        "card": json.dumps(challenger.card() | {"verdict": asdict(verdict), "promoted": won}, default=str),
     }
     return ends(
         "retrained" if won else "kept_champion",
@@ -185,6 +179,37 @@ def retrain(
         verdict=json.dumps(asdict(verdict), default=str),
         seconds=seconds,
     )
+
+
+def evidence(
+    store: Store, settings: Settings, day: Day, pool: Pool, target: Target, incumbent_id: str | None, *, force: bool
+) -> Evidence:
+    """What the triggers of a pool's target rest on."""
+    tried_on = last_trained(store, pool, target, day.date)
+    return Evidence(
+        day=day.date,
+        tried_on=tried_on,
+        max_age_days=day.pick(settings.models.max_age_days, settings.models.archive_max_age_days),
+        **measured(store, pool, target, day.date, incumbent_id),
+        purchase_signals=store.signals.waiting(pool.account_ids, day.date, tried_on),
+        forced=force,
+    )
+
+
+def registered(challenger: RateModel, verdict: Verdict) -> dict[str, Any]:
+    """What the registry keeps of a challenger itself: columns of `models`."""
+    card = challenger.trees.card
+    contested = {"verdict": asdict(verdict), "promoted": verdict.winner == "challenger"}
+    return {
+        "target": card.target,
+        "trained_from": card.first_day,
+        "trained_until": card.last_day,
+        "ad_days": card.rows,
+        "ads": card.ads,
+        "code_version": retraining.VERSION,
+        "features_hash": card.schema_hash,
+        "card": json.dumps(challenger.card() | contested, default=str),
+    }
 
 
 def last_champion(store: Store, pool: Pool, target: Target, day: date) -> dict[str, Any] | None:
@@ -229,12 +254,8 @@ def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str 
     return best[0] if best else nothing
 
 
-def _schema(store: Store, name: str) -> pl.Schema:
-    return store.tables.schema(name)
-
-
 def _rows(store: Store, name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    return pl.DataFrame(rows, schema=_schema(store, name))
+    return pl.DataFrame(rows, schema=store.tables.schema(name))
 
 
 def _card(one: Retrained) -> str:

@@ -1,9 +1,11 @@
-"""What happened, as models and measures read it: the events and exposures of every target."""
+"""What was predicted and what happened, as models and measures read it."""
+
+from datetime import date, timedelta
 
 import polars as pl
 
 from learning_assets.assets.day import Day
-from learning_assets.learning import targets
+from learning_assets.learning import accuracy, targets
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE
@@ -14,3 +16,24 @@ def observed(store: Store, settings: Settings, day: Day) -> pl.DataFrame:
     facts = store.ad_days(day.date, day.pick(settings.models.window_days, settings.models.archive_window_days))
     lags = store.tables.read("conversion_lags", PIPELINE, until=day.date, latest=True)
     return targets.exposed(facts, lags, settings.growth.mature_days)
+
+
+def predicted(store: Store, day: Day, first: date) -> pl.DataFrame:
+    """What was predicted for the days from `first` to the day, before each of them.
+
+    Returns
+    -------
+    Columns of PREDICTIONS, and `horizon_days`, from the newest fact behind a prediction to its day.
+
+    Raises
+    ------
+    ValueError : a prediction could have known its target day.
+    """
+    found = (
+        store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
+        .filter(pl.col("date").is_between(first, day.date))
+        .with_columns(horizon_days=(pl.col("date") - pl.col("as_of")).dt.total_days())
+        .collect()
+    )
+    accuracy.refuse_leaks(found)
+    return found

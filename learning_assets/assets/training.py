@@ -4,19 +4,15 @@ What belongs here: starting that process, handing it the facts, its deadline, an
 (`trainer`), and whether the challenger takes the champion's place (`models`).
 """
 
-import contextlib
 import json
 import os
-import selectors
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 from math import ceil
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import polars as pl
@@ -24,6 +20,7 @@ import polars as pl
 from learning_assets.assets import trainer
 from learning_assets.learning.retraining import RateModel
 from learning_assets.settings import Models
+from learning_assets.worker import NoAnswer, Worker
 
 _START_SECONDS = 120.0
 _PASSED_ON = (
@@ -32,14 +29,9 @@ _PASSED_ON = (
 )
 """Variables that the training process gets; tokens and addresses of databases are none of its business."""
 _OF_MEMORY = (
-    "MemoryError",
-    "bad_alloc",
-    "memory allocation of",
-    "Unable to allocate",
-    "Cannot allocate memory",
-    "start new thread",
+    *("memoryerror", "bad_alloc", "memory allocation of", "unable to allocate", "cannot allocate memory", "start new thread"),
 )
-"""What libraries say where there is no more memory."""
+"""What libraries say where there is no more memory, in lower case."""
 _OF_LIMITS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL)
 
 
@@ -47,40 +39,14 @@ class TrainingError(Exception):
     """No model came out of a training; the message says why and names the setting or the remedy."""
 
 
-class _NoAnswer(Exception):
-    """The training process has not answered, `late` or because it has ended."""
-
-    def __init__(self, *, late: bool) -> None:
-        super().__init__("it did not answer in time" if late else "it ended")
-        self.late = late
-
-
 class _Trainer:
     """The process that trains, one training at a time."""
 
     def __init__(self) -> None:
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        # Its own session, so that the process and its training are ended together, and Ctrl-C is this process's to handle.
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", trainer.__name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,
-        )
-        self.owner = os.getpid()
+        self._worker = Worker([sys.executable, "-m", trainer.__name__], environment)
         self._ready = False
-        self._unread = b""
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    def alive(self) -> bool:
-        """Whether it can be asked by this process."""
-        return self.owner == os.getpid() and self._process.poll() is None
+        self.pid, self.alive, self.stop = self._worker.pid, self._worker.alive, self._worker.stop
 
     def ask(self, folder: Path, settings: Models) -> dict[str, Any]:
         """Its answer about a training.
@@ -88,47 +54,19 @@ class _Trainer:
         Raises
         ------
         TrainingError : the process does not start.
-        _NoAnswer : the training took too long, or the process was killed; it has to be stopped.
+        NoAnswer : the training took too long, or the process was killed; it has to be stopped.
         """
         if not self._ready:
             try:
-                self._line(_START_SECONDS)
-            except _NoAnswer as error:
+                self._worker.answer(_START_SECONDS)
+            except NoAnswer as error:
                 raise TrainingError(
                     f"The process that trains models does not start ({error}). Try: {sys.executable} -m {trainer.__name__}"
                 ) from error
             self._ready = True
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            cpu_seconds = ceil(settings.max_seconds * (os.cpu_count() or 1)) + 1
-            asked = {"folder": str(folder), "memory_mb": settings.max_memory_mb, "cpu_seconds": cpu_seconds}
-            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
-            self._process.stdin.flush()
-        return json.loads(self._line(settings.max_seconds))
-
-    def _line(self, seconds: float) -> bytes:
-        assert self._process.stdout is not None
-        deadline = monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._unread:
-                if not selector.select(max(0.0, deadline - monotonic())):
-                    raise _NoAnswer(late=True)
-                chunk = os.read(self._process.stdout.fileno(), 65_536)
-                if not chunk:
-                    raise _NoAnswer(late=False)
-                self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line
-
-    def stop(self) -> None:
-        """End the process and its training, whatever they are doing."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+        cpu_seconds = ceil(settings.max_seconds * (os.cpu_count() or 1)) + 1
+        asked = {"folder": str(folder), "memory_mb": settings.max_memory_mb, "cpu_seconds": cpu_seconds}
+        return self._worker.ask(asked, settings.max_seconds)
 
 
 class _Trainers:
@@ -186,7 +124,7 @@ def bounded(room: Path, facts: pl.DataFrame, creatives: pl.DataFrame, settings: 
         (folder / "job.json").write_text(json.dumps(job))
         try:
             answer = TRAINERS.ask(folder, settings)
-        except _NoAnswer as error:
+        except NoAnswer as error:
             if error.late:
                 raise _too_slow(settings) from error
             raise TrainingError(
@@ -224,7 +162,7 @@ def _failure(folder: Path, answer: dict[str, Any], settings: Models) -> Exceptio
     told = f"{error.get('kind', '')} {error.get('says', '')} {said}"
     if status == -signal.SIGXCPU:
         return _too_slow(settings)
-    if any(word in told for word in _OF_MEMORY) or -status in _OF_LIMITS:
+    if any(word in told.lower() for word in _OF_MEMORY) or -status in _OF_LIMITS:
         return TrainingError(
             f"Training takes more than {settings.max_memory_mb:,} MB of memory and was ended at {answer['peak_mb']:,.0f} MB; the champion stays in "
             "force. Raise LEARNING_MODELS_MAX_MEMORY_MB, or lower LEARNING_MODELS_MAX_ROWS."

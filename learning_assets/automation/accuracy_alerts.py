@@ -4,10 +4,9 @@ What belongs here: reading what a diagnosis rests on, and telling people once. W
 diagnosis (`learning.causes`), and what is done about it (the sensor `accuracy_drop` and the jobs decide on a retrain).
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from datetime import date, timedelta
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -16,7 +15,7 @@ import polars as pl
 from learning_assets.assets import accuracy_page
 from learning_assets.assets.day import REPLAY_TAG, Day, day_by_itself
 from learning_assets.automation.alerts import Notifier, outside
-from learning_assets.automation.cursors import BATCH, read_cursor
+from learning_assets.automation.cursors import materialized
 from learning_assets.learning import causes, triggers
 from learning_assets.learning.accuracy import MEASURES
 from learning_assets.learning.causes import FLOWS, Cause
@@ -57,18 +56,11 @@ def alert_on_accuracy_drop(
     alerts: dg.ResourceParam[Notifier],
 ) -> dg.SensorResult | dg.SkipReason:
     """Read what was measured since the cursor, replays left out; one alert a day, pool and revision, also where a cursor is lost."""
-    since = read_cursor(context.cursor, context.instance.event_log_storage.get_maximum_record_id() or 0)
-    filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("prediction_accuracy"), after_storage_id=since)
-    records = context.instance.fetch_materializations(filters, limit=BATCH, ascending=True).records
-    if not records:
+    new = materialized(context, "prediction_accuracy", lambda run: REPLAY_TAG in run.tags)
+    if new is None:
         return dg.SkipReason("Accuracy was not measured since the last tick.")
-    days: set[str] = set()
-    for record in records:
-        run = context.instance.get_run_by_id(record.run_id)
-        if record.partition_key is not None and (run is None or REPLAY_TAG not in run.tags):
-            days.add(record.partition_key)
-    sent = sum(tell(store, day_by_itself(date.fromisoformat(day), source, settings), settings, alerts) for day in sorted(days))
-    return dg.SensorResult(skip_reason=f"{len(days)} days measured, {sent} alerts.", cursor=json.dumps(records[-1].storage_id))
+    sent = sum(tell(store, day_by_itself(day, source, settings), settings, alerts) for day in sorted(new.days))
+    return dg.SensorResult(skip_reason=f"{len(new.days)} days measured, {sent} alerts.", cursor=new.cursor)
 
 
 def tell(store: Store, day: Day, settings: Settings, alerts: Notifier) -> int:

@@ -12,7 +12,7 @@ from learning_assets.assets.day import REPLAY_TAG
 from learning_assets.automation.accuracy_alerts import alert_on_accuracy_drop
 from learning_assets.automation.alerts import Notifier
 from learning_assets.automation.calendar import days_to_learn
-from learning_assets.automation.cursors import BATCH, read_cursor
+from learning_assets.automation.cursors import materialized
 from learning_assets.automation.cycle_log import Ended, write_log
 from learning_assets.automation.failures import failure_of
 from learning_assets.automation.jobs import retrain_check
@@ -39,23 +39,14 @@ def accuracy_drop(
     context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
 ) -> dg.SensorResult | dg.SkipReason:
     """Read what was materialized since the cursor; ask for a retrain once per day and revision of the accuracy row."""
-    since = read_cursor(context.cursor, context.instance.event_log_storage.get_maximum_record_id() or 0)
-    filters = dg.AssetRecordsFilter(asset_key=dg.AssetKey("prediction_accuracy"), after_storage_id=since)
-    records = context.instance.fetch_materializations(filters, limit=BATCH, ascending=True).records
-    if not records:
+    new = materialized(context, "prediction_accuracy", lambda run: run.job_name in DECIDES_ITSELF or REPLAY_TAG in run.tags)
+    if new is None:
         return dg.SkipReason("Accuracy was not measured since the last tick.")
-    requests: dict[str, dg.RunRequest] = {}
-    for record in records:
-        run = context.instance.get_run_by_id(record.run_id)
-        own = run is not None and (run.job_name in DECIDES_ITSELF or REPLAY_TAG in run.tags)
-        if own or record.partition_key is None:
-            continue
-        for request in _retrains(store, settings, date.fromisoformat(record.partition_key)):
-            requests[str(request.run_key)] = request
+    requests = [request for day in new.days for request in _retrains(store, settings, day)]
     return dg.SensorResult(
-        run_requests=list(requests.values()),
-        skip_reason=None if requests else f"{len(records)} measurements, none of which calls for a retrain.",
-        cursor=json.dumps(records[-1].storage_id),
+        run_requests=requests,
+        skip_reason=None if requests else f"{new.records} measurements, none of which calls for a retrain.",
+        cursor=new.cursor,
     )
 
 

@@ -156,10 +156,10 @@ def test_training_ends_with_the_process_that_asked_for_it(made: Made, tmp_path: 
         assert time.monotonic() < deadline
         time.sleep(0.01)
     (child,) = process.children()
-    assert trainer._process.stdin is not None
-    trainer._process.stdin.close()
+    assert trainer._worker._process.stdin is not None
+    trainer._worker._process.stdin.close()
     thread.join(10)
-    trainer._process.wait(10)
+    trainer._worker._process.wait(10)
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
@@ -167,7 +167,7 @@ def asked(trainer: training._Trainer, made: Made, folder: Path) -> None:
     made[0].write_parquet(folder / "facts.parquet")
     made[1].write_parquet(folder / "creatives.parquet")
     (folder / "job.json").write_text(f'{{"settings": {LONG.model_dump_json()}, "arguments": {{"min_owners": 5}}}}')
-    with pytest.raises(training._NoAnswer):
+    with pytest.raises(training.NoAnswer):
         trainer.ask(folder, LONG)
 
 

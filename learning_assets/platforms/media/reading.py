@@ -12,10 +12,8 @@ import importlib.util
 import json
 import os
 import queue
-import selectors
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -23,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -32,6 +29,7 @@ from learning_assets.platforms.media import decode
 from learning_assets.platforms.media.decode import Limits
 from learning_assets.platforms.media.fetch import MediaError, fetch
 from learning_assets.settings import LOOPBACK, Media, Settings
+from learning_assets.worker import NoAnswer, Worker
 
 EXTRA = "install learning_assets[media]"
 """The remedy where the decoder is not installed."""
@@ -259,7 +257,7 @@ class Decoders:
             cpu_seconds=settings.seconds,
             memory_mb=settings.memory_mb,
         )
-        self._idle: queue.SimpleQueue[_Decoder | None] = queue.SimpleQueue()
+        self._idle: queue.SimpleQueue[Worker | None] = queue.SimpleQueue()
         for _ in range(settings.workers):
             self._idle.put(None)
 
@@ -277,86 +275,34 @@ class Decoders:
         decoder = self._idle.get()
         try:
             if decoder is None:
-                decoder = _Decoder(self._limits)
+                decoder = _start(self._limits)
             return decoder.ask(str(path.resolve()), self._seconds)
-        except _NoAnswer as error:
+        except NoAnswer as error:
             assert decoder is not None
             decoder.stop()
             decoder = None
-            return {"reason": str(error), "final": False}
+            return {"reason": _why(error, self._seconds), "final": False}
         finally:
             self._idle.put(decoder)
 
 
-class _NoAnswer(Exception):
-    """A process has not answered; the message says why."""
+def _start(limits: Limits) -> Worker:
+    """A process that decodes, ready to be asked."""
+    single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
+    worker = Worker(decode.arguments(limits), {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | single)
+    try:
+        worker.answer(_START_SECONDS)
+    except NoAnswer as error:
+        worker.stop()
+        raise DecoderError(
+            f"the process that decodes media does not start ({error}); {EXTRA}, or raise LEARNING_MEDIA_MEMORY_MB"
+        ) from error
+    return worker
 
 
-class _Decoder:
-    """One process."""
-
-    def __init__(self, limits: Limits) -> None:
-        single = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | single
-        self._process = subprocess.Popen(
-            decode.arguments(limits),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-        )
-        self._unread = b""
-        try:
-            self._line(_START_SECONDS)
-        except _NoAnswer as error:
-            self.stop()
-            raise DecoderError(
-                f"the process that decodes media does not start ({error}); {EXTRA}, or raise LEARNING_MEDIA_MEMORY_MB"
-            ) from error
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
-
-    def ask(self, path: str, seconds: float) -> dict[str, Any]:
-        """The answer about a file.
-
-        Raises
-        ------
-        _NoAnswer : the process died over it, or did not answer in time; it has to be stopped.
-        """
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(path).encode() + b"\n")
-            self._process.stdin.flush()
-        return json.loads(self._line(seconds))
-
-    def _line(self, seconds: float) -> bytes:
-        assert self._process.stdout is not None
-        deadline = monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            while b"\n" not in self._unread:
-                if not selector.select(max(0.0, deadline - monotonic())):
-                    raise _NoAnswer(_TOO_SLOW.format(seconds))
-                chunk = os.read(self._process.stdout.fileno(), 65_536)
-                if not chunk:
-                    raise _NoAnswer(self._died(seconds))
-                self._unread += chunk
-        line, _, self._unread = self._unread.partition(b"\n")
-        return line
-
-    def _died(self, seconds: float) -> str:
-        code = self._process.wait(_START_SECONDS)
-        if code == -signal.SIGXCPU:
-            return _TOO_SLOW.format(seconds)
-        return f"the decoder broke off over it ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
-
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                pipe.close()
+def _why(error: NoAnswer, seconds: float) -> str:
+    """Why there is no answer about a file, in plain words."""
+    if error.late or error.status == -signal.SIGXCPU:
+        return _TOO_SLOW.format(seconds)
+    status = error.status or 0
+    return f"the decoder broke off over it ({signal.Signals(-status).name if status < 0 else f'exit code {status}'})"
