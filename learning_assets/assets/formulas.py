@@ -80,11 +80,9 @@ def learned(store: Store, day: Day, settings: Settings) -> Iterator[pl.DataFrame
     past = score.history(window, ATTRIBUTES, rules)
     patterns = store.tables.read("learning_patterns", PIPELINE, until=day.date, latest=True)
     yield pl.DataFrame(schema={**formula.FORMULA, **score.KEPT, **suggestions.BETWEEN})
-    for scope, pool in store.scopes():
-        if pool is None:
-            for rows in formula.mine(judged, ATTRIBUTES, NUMBERS, rules, scope).partition_by("account_id", maintain_order=True):
-                yield apart(score.kept(rows, *score.learn(past, rules, [rows["account_id"][0]])), {})
-            continue
+    for rows in formula.mine(judged, ATTRIBUTES, NUMBERS, rules, "account").partition_by("account_id", maintain_order=True):
+        yield apart(score.kept(rows, *score.learn(past, rules, [rows["account_id"][0]])), {})
+    for scope, pool in store.shared_scopes():
         mine = judged.filter(pl.col("account_id").is_in(pool.account_ids))
         niche, owners = pool.name if scope == "niche" else None, settings.patterns.min_owners
         rows = formula.mine(mine, ATTRIBUTES, NUMBERS, rules, scope, niche=niche, min_owners=owners)

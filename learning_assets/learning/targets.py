@@ -64,16 +64,25 @@ def exposed(facts: pl.DataFrame, shares: pl.DataFrame, mature_days: int) -> pl.D
     not known. `conversions` are NULL where their share is.
     """
     curve = shares.select("account_id", "age_days", "share_known").drop_nulls()
-    known = facts.join(curve, on=["account_id", "age_days"], how="left", maintain_order="left")
+    # Joined apart from the other columns, which a join would copy.
+    known = facts.select("account_id", "age_days").join(curve, on=["account_id", "age_days"], how="left", maintain_order="left")
+    known = known.join(order_values(facts), on="account_id", how="left", maintain_order="left")
+    known = facts.with_columns(known.select("share_known", "order_value").get_columns())
     share = pl.coalesce("share_known", pl.when(pl.col("age_days") > mature_days).then(1.0))
     known = known.with_columns(share_known=pl.when(share >= MIN_SHARE).then(share))
-    whole = pl.col("conversions").is_not_null() & pl.col("revenue_micros").is_not_null()
-    orders, revenue = (pl.col(name).filter(whole).sum().over("account_id") for name in ("conversions", "revenue_micros"))
-    order_value = pl.when((orders > 0) & (revenue > 0)).then(revenue / orders)
     is_known = pl.col("share_known").is_not_null()
     return known.with_columns(
         conversions=pl.when(is_known).then("conversions"),
         clicks_exposed=pl.col("link_clicks") * pl.col("share_known"),
-        revenue_in_orders=pl.when(is_known).then(pl.col("revenue_micros") / order_value),
-        spend_in_orders=pl.col("spend_micros") * pl.col("share_known") / order_value,
-    )
+        revenue_in_orders=pl.when(is_known).then(pl.col("revenue_micros") / pl.col("order_value")),
+        spend_in_orders=pl.col("spend_micros") * pl.col("share_known") / pl.col("order_value"),
+    ).drop("order_value")
+
+
+def order_values(facts: pl.DataFrame) -> pl.DataFrame:
+    """Revenue per conversion of each account, micros of its currency, over the days on which both are known: `account_id`, `order_value`, NULL where
+    there is no revenue or no conversion."""
+    orders, revenue = pl.col("conversions"), pl.col("revenue_micros")
+    both = facts.select("account_id", orders, revenue).drop_nulls()
+    sums = both.group_by("account_id").agg(orders.sum(), revenue.sum())
+    return sums.select("account_id", order_value=pl.when(orders > 0, revenue > 0).then(revenue / orders))

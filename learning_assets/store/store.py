@@ -274,9 +274,8 @@ class Store:
         """Consenting accounts by niche, of at least as many owners as a pool needs; see `walls.niches`."""
         return niches(self.accounts(PIPELINE), self.settings.patterns.min_owners)
 
-    def scopes(self) -> Iterator[tuple[Scope, Pool | None]]:
-        """What is learned by, and over whose accounts: each by itself, those of a niche, and all that consent."""
-        yield "account", None
+    def shared_scopes(self) -> Iterator[tuple[Scope, Pool]]:
+        """What is learned over several accounts, and over whose: those of a niche, and all that consent."""
         for pool in self.niches():
             yield "niche", pool
         for pool in self.pools():
@@ -386,18 +385,17 @@ class Store:
         creatives = self.creatives(["account_id", "creative_id", "template", "cta"])
         owners = self.accounts(PIPELINE).select("account_id", "owner")
         described = ads.join(creatives, on=["account_id", "creative_id"], how="left").join(owners, on="account_id", how="left")
-        return (
-            facts(self.lake, first, until, until)
-            .select(
-                *("date", "account_id", "ad_id", "impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros"),
-                age_days=(
-                    pl.when(pl.col("restated").fill_null(value=False))
-                    .then(pl.lit(max(until, self.now.date())))
-                    .otherwise(until)
-                    - pl.col("date")
-                ).dt.total_days(),
+        counts = ("impressions", "link_clicks", "conversions", "spend_micros", "revenue_micros")
+        looked_up = pl.when(pl.col("restated").fill_null(value=False)).then(max(until, self.now.date())).otherwise(until)
+
+        def rows(begin: date) -> pl.DataFrame:
+            return (
+                facts(self.lake, begin, min(begin + timedelta(days=6), until), until)
+                .select("date", "account_id", "ad_id", *counts, age_days=(looked_up - pl.col("date")).dt.total_days())
+                .join(described.lazy(), on=["account_id", "ad_id"], how="left")
+                .sort("date", "account_id", "ad_id")
+                .collect()
             )
-            .join(described.lazy(), on=["account_id", "ad_id"], how="left")
-            .sort("date", "account_id", "ad_id")
-            .collect()
-        )
+
+        # Joined and sorted week by week: memory is that of the result, not several times it.
+        return pl.concat([rows(begin) for begin in clock.days_between(first, until, 7)])

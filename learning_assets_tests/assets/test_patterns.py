@@ -69,7 +69,7 @@ def test_the_newest_patterns_are_those_of_the_facts_up_to_their_day(learned: Lea
             for part in (
                 lift.mine(facts, ATTRIBUTES, rules, scope),
                 lift.mine_pairs(facts, rules.pairs, rules, scope),
-                lift.mine_times(hours, rules, scope),
+                lift.mine_times(lift.compare_times(hours), rules, scope),
             )
         ]
     )

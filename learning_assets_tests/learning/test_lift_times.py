@@ -47,9 +47,13 @@ def counts(rows: pl.DataFrame) -> tuple[int, int]:
     return int(rows["impressions"].sum()), int(rows["link_clicks"].sum())
 
 
+def mined(rows: pl.DataFrame, scope: lift.Scope) -> pl.DataFrame:
+    return lift.mine_times(lift.compare_times(rows.lazy()), RULES, scope)
+
+
 def test_the_lift_is_that_of_the_definition():
     rows = market(1, accounts=1, ads=4, weeks=3)
-    found = lift.mine_times(rows.lazy(), RULES, "account")
+    found = mined(rows, "account")
     assert found.schema == lift.FOUND
     assert found.height == 7
     r = s = 0.0
@@ -72,21 +76,19 @@ def test_which_ads_are_shown_when_does_not_matter():
     mixed = rows.with_columns(link_clicks=pl.when(late).then(3 * clicks).otherwise(clicks)).filter(
         ~late | pl.col("value").is_in(["5", "6"])
     )
-    weekend = lift.mine_times(mixed.lazy(), RULES, "account").filter(pl.col("value").is_in(["5", "6"]))
+    weekend = mined(mixed, "account").filter(pl.col("value").is_in(["5", "6"]))
     assert (weekend["log_lift"].abs() < 0.15).all()
 
 
 @pytest.mark.parametrize("scope", ["account", "all"])
 def test_what_a_day_does_to_all_ads_is_no_finding(scope: lift.Scope):
-    p = pl.concat([lift.mine_times(market(seed).lazy(), RULES, scope) for seed in range(30 if scope == "all" else 5)])[
-        "p_value"
-    ]
+    p = pl.concat([mined(market(seed), scope) for seed in range(30 if scope == "all" else 5)])["p_value"]
     assert p.len() > 200
     assert (p < 0.05).sum() < 0.09 * p.len()
 
 
 def test_a_good_day_is_found():
-    found = lift.mine_times(market(3, effect=0.2).lazy(), RULES, "all")
+    found = mined(market(3, effect=0.2), "all")
     best = found.sort("p_value").row(0, named=True)
     assert best["value"] == "2"
     assert best["q_value"] < 0.01
@@ -94,11 +96,11 @@ def test_a_good_day_is_found():
 
 
 def test_a_metric_that_is_not_known_by_the_hour_is_left_out():
-    assert set(lift.mine_times(market(4).lazy(), RULES, "all")["metric"]) == {"ctr"}
+    assert set(mined(market(4), "all")["metric"]) == {"ctr"}
     nothing = market(4).with_columns(link_clicks=pl.lit(None, pl.Int64))
-    assert lift.mine_times(nothing.lazy(), RULES, "account").is_empty()
+    assert mined(nothing, "account").is_empty()
 
 
 def test_one_week_says_nothing_of_its_days():
-    found = lift.mine_times(market(5, accounts=1, weeks=1).lazy(), RULES, "account")
+    found = mined(market(5, accounts=1, weeks=1), "account")
     assert found["se"].null_count() == found.height == 7

@@ -34,7 +34,8 @@ from learning_assets.learning.lift.estimates import mine
 from learning_assets.learning.lift.found import FOUND, KEY, METRICS, PAIR, STATE, Evidence, Scope
 from learning_assets.learning.lift.interactions import mine as mine_pairs
 from learning_assets.learning.lift.life_cycle import advance
-from learning_assets.learning.lift.timing import TIMES
+from learning_assets.learning.lift.timing import TIMES, Compared
+from learning_assets.learning.lift.timing import compare as compare_times
 from learning_assets.learning.lift.timing import mine as mine_times
 
 VERSION = "2"
@@ -47,9 +48,11 @@ __all__ = [
     "STATE",
     "TIMES",
     "VERSION",
+    "Compared",
     "Evidence",
     "Scope",
     "advance",
+    "compare_times",
     "mine",
     "mine_pairs",
     "mine_times",

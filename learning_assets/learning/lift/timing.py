@@ -8,7 +8,8 @@ are weeks, not ads; over several accounts the error is the larger one of those c
 degrees of freedom. Times were never assigned at random: the evidence is observational.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -31,12 +32,45 @@ TIMES = pl.Schema(
 """One row per ad, week, attribute (`posting_hour`, `posting_weekday`) and value; a count is NULL where it is not known by that time."""
 
 
-def mine(times: pl.LazyFrame, settings: Patterns, scope: Scope, niche: str | None = None) -> pl.DataFrame:
-    """Lifts of every time on CTR, CVR and ROAS.
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What times are compared by, of each account by itself.
+
+    `cells` : R and S by metric, attribute, account, week and value (`r`, `s`), with `n_all`, `clicks` and `impressions` of the ads at the time.
+    `ads` : numbers of ads by metric, attribute, account and value, shown at the time (`ads_with`) and at another (`ads_without`).
+    """
+
+    cells: pl.DataFrame
+    ads: pl.DataFrame
+
+    @classmethod
+    def together(cls, parts: Iterable["Compared"]) -> "Compared":
+        """Of all accounts of the parts; an account is in one of them."""
+        parts = list(parts)
+        return cls(pl.concat([part.cells for part in parts]), pl.concat([part.ads for part in parts]))
+
+    def of(self, accounts: pl.Expr) -> "Compared":
+        """Of the accounts for which the expression holds."""
+        return Compared(self.cells.filter(accounts), self.ads.filter(accounts))
+
+
+def compare(times: pl.LazyFrame) -> Compared:
+    """Compare the times of each ad and week: the costly part of `mine`, which serves every scope.
 
     Parameters
     ----------
     times : schema TIMES; the values of an attribute part the week.
+    """
+    cells, ads = zip(*((_cells(times, metric), _ads(times, metric)) for metric in METRICS), strict=True)
+    return Compared(pl.concat(cells), pl.concat(ads))
+
+
+def mine(compared: Compared, settings: Patterns, scope: Scope, niche: str | None = None) -> pl.DataFrame:
+    """Lifts of every time on CTR, CVR and ROAS.
+
+    Parameters
+    ----------
+    compared : of the scope's accounts.
     settings, scope, niche : see `estimates.mine`.
 
     Returns
@@ -45,57 +79,59 @@ def mine(times: pl.LazyFrame, settings: Patterns, scope: Scope, niche: str | Non
     The q-values are those of a family of its own.
     """
     parts = [
-        part.with_columns(scope=pl.lit(scope), niche=pl.lit(niche, pl.String), evidence=pl.lit("observational"))
-        for metric in METRICS
-        for part in _lifts(times, metric, settings.confidence_level, pooled=scope != "account")
+        _lifts(cells, compared.ads, settings.confidence_level, pooled=scope != "account").with_columns(
+            attribute=pl.lit(attribute),
+            metric=pl.lit(metric),
+            scope=pl.lit(scope),
+            niche=pl.lit(niche, pl.String),
+            evidence=pl.lit("observational"),
+        )
+        for (metric, attribute), cells in compared.cells.group_by("metric", "attribute", maintain_order=True)
     ]
     return judged(parts, settings.confidence_level)
 
 
-def _lifts(times: pl.LazyFrame, metric: str, level: float, *, pooled: bool) -> Iterator[pl.DataFrame]:
-    """One frame per attribute."""
-    cells = _compared(times, metric)
-    if cells.is_empty():
-        return
-    for (attribute,), rows in cells.group_by("attribute", maintain_order=True):
-        names = rows.select(pl.lit(None, pl.String).alias("account_id") if pooled else "account_id", "value").unique()
-        names = names.sort("account_id", "value").with_row_index("pattern")
-        rows = rows.join(names.drop("account_id") if pooled else names, on=["value"] if pooled else ["account_id", "value"])
-        rows = rows.with_columns(
+def _lifts(cells: pl.DataFrame, ads: pl.DataFrame, level: float, *, pooled: bool) -> pl.DataFrame:
+    """Of one metric and attribute."""
+    own = pl.lit(None, pl.String).alias("account_id") if pooled else pl.col("account_id")
+    names = cells.select(own, "value").unique().sort("account_id", "value").with_row_index("pattern")
+    by = ["value"] if pooled else ["account_id", "value"]
+    rows = (
+        cells.join(names.drop("account_id") if pooled else names, on=by)
+        .with_columns(
             account=pl.col("account_id").rank("dense").cast(pl.Int64) - 1, at=pl.col("week").rank("dense").cast(pl.Int64) - 1
-        ).sort("pattern", "account", "at")
-        pattern, account, week = codes(rows, "pattern"), codes(rows, "account"), codes(rows, "at")
-        unit = np.ones(rows.height)
-        if pooled and metric == "roas":
-            clicks, spend = (sum_by(account, floats(rows, name), int(account.max()) + 1) for name in ("clicks", "n_all"))
-            unit = np.nan_to_num(money_unit(clicks, spend))[account]
-        r, s = unit * floats(rows, "r"), unit * floats(rows, "s")
-        side = (r, s, unit > 0)
-        by_week = between(pattern, names.height, week, int(week.max()) + 1, side)
-        variance, freedom, accounts = by_week.variance, by_week.freedom, np.ones(names.height)
-        if pooled:
-            by_account = between(pattern, names.height, account, int(account.max()) + 1, side)
-            # Where one of the two cannot be told, nothing can.
-            variance = np.maximum(variance, by_account.variance)
-            freedom, accounts = np.minimum(freedom, by_account.freedom), by_account.clusters
-        total_r, total_s = sum_by(pattern, r, names.height), sum_by(pattern, s, names.height)
-        possible = (total_r > 0) & (total_s > 0)
-        lift = np.where(possible, np.log(np.where(possible, total_r, 1) / np.where(possible, total_s, 1)), np.nan)
-        by = names.join(
-            _ads(times, metric, str(attribute), pooled=pooled), on=["account_id", "value"], how="left", nulls_equal=True
         )
-        by = by.sort("pattern")
-        counts = {
-            "ads_with": floats(by, "ads_with"),
-            "ads_without": floats(by, "ads_without"),
-            "accounts": accounts,
-            "strata": sum_by(pattern, None, names.height),
-            "impressions": sum_by(pattern, floats(rows, "impressions"), names.height),
-        }
-        found = estimated(lift, variance, freedom, counts, level)
-        yield pl.concat([found, names.drop("pattern")], how="horizontal").with_columns(
-            attribute=pl.lit(attribute), metric=pl.lit(metric)
-        )
+        .sort("pattern", "account", "at")
+    )
+    pattern, account, week = codes(rows, "pattern"), codes(rows, "account"), codes(rows, "at")
+    unit = np.ones(rows.height)
+    if pooled and rows["metric"][0] == "roas":
+        clicks, spend = (sum_by(account, floats(rows, name), int(account.max()) + 1) for name in ("clicks", "n_all"))
+        unit = np.nan_to_num(money_unit(clicks, spend))[account]
+    r, s = unit * floats(rows, "r"), unit * floats(rows, "s")
+    side = (r, s, unit > 0)
+    by_week = between(pattern, names.height, week, int(week.max()) + 1, side)
+    variance, freedom, accounts = by_week.variance, by_week.freedom, np.ones(names.height)
+    if pooled:
+        by_account = between(pattern, names.height, account, int(account.max()) + 1, side)
+        # Where one of the two cannot be told, nothing can.
+        variance = np.maximum(variance, by_account.variance)
+        freedom, accounts = np.minimum(freedom, by_account.freedom), by_account.clusters
+    total_r, total_s = sum_by(pattern, r, names.height), sum_by(pattern, s, names.height)
+    possible = (total_r > 0) & (total_s > 0)
+    lift = np.where(possible, np.log(np.where(possible, total_r, 1) / np.where(possible, total_s, 1)), np.nan)
+    shown = ads.join(cells.select("metric", "attribute").unique(), on=["metric", "attribute"], how="semi")
+    shown = shown.group_by(own, "value").agg(pl.col("ads_with", "ads_without").sum())
+    counted = names.join(shown, on=["account_id", "value"], how="left", nulls_equal=True).sort("pattern")
+    counts = {
+        "ads_with": floats(counted, "ads_with"),
+        "ads_without": floats(counted, "ads_without"),
+        "accounts": accounts,
+        "strata": sum_by(pattern, None, names.height),
+        "impressions": sum_by(pattern, floats(rows, "impressions"), names.height),
+    }
+    found = estimated(lift, variance, freedom, counts, level)
+    return pl.concat([found, names.drop("pattern")], how="horizontal")
 
 
 def _known(times: pl.LazyFrame, metric: str) -> pl.LazyFrame:
@@ -109,7 +145,7 @@ def _known(times: pl.LazyFrame, metric: str) -> pl.LazyFrame:
     )
 
 
-def _compared(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
+def _cells(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
     """R and S by attribute, account, week and value, over the ads that were shown at the time and at another."""
     key = ["attribute", "account_id", "week", "value"]
     rows = (
@@ -119,7 +155,7 @@ def _compared(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
         .with_columns(cell=pl.struct(key).rle_id().cast(pl.Int64))
         .collect()
     )
-    cells = rows.unique("cell", keep="first", maintain_order=True).select(key)
+    cells = rows.unique("cell", keep="first", maintain_order=True).select(pl.lit(metric).alias("metric"), *key)
     cell = codes(rows, "cell")
     n, m, n_all, m_all = (floats(rows, name) for name in ("n", "m", "n_all", "m_all"))
     # Added in the order of the ads, so that the same rows give the same bits.
@@ -128,13 +164,13 @@ def _compared(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
     return cells.with_columns(pl.Series(name, sum_by(cell, amounts, cells.height)) for name, amounts in (sums | counts).items())
 
 
-def _ads(times: pl.LazyFrame, metric: str, attribute: str, *, pooled: bool) -> pl.DataFrame:
-    """account_id (NULL if pooled), value, and how many ads were shown at the time and at another."""
-    account = pl.lit(None, pl.String).alias("account_id") if pooled else pl.col("account_id")
-    known = _known(times.filter(pl.col("attribute") == attribute), metric)
+def _ads(times: pl.LazyFrame, metric: str) -> pl.DataFrame:
+    """How many ads of an account were shown at the time and at another, by attribute and value."""
     return collect(
-        known.group_by("account_id", "ad_id", "value")
+        _known(times, metric)
+        .group_by("attribute", "account_id", "ad_id", "value")
         .agg(at=(pl.col("n") > 0).any(), apart=(pl.col("n_all") > pl.col("n")).any())
-        .group_by(account, "value")
+        .group_by("attribute", "account_id", "value")
         .agg(ads_with=pl.col("at").sum().cast(pl.Int64), ads_without=pl.col("apart").sum().cast(pl.Int64))
+        .select(pl.lit(metric).alias("metric"), "attribute", "account_id", "value", "ads_with", "ads_without")
     )
