@@ -27,8 +27,10 @@ _START_SECONDS = 120.0
 _PASSED_ON = (
     *("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "HOME"),
     *("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    "OPENBLAS_CORETYPE",
 )
-"""Variables that the training process gets; tokens and addresses of databases are none of its business."""
+"""Variables that the training process gets; tokens and addresses of databases are none of its business. Without the kind of processor that OpenBLAS was
+told to compute for, sums would differ there in their last digit."""
 _OF_MEMORY = (
     *("memoryerror", "bad_alloc", "memory allocation of", "unable to allocate", "cannot allocate memory", "start new thread"),
 )
