@@ -421,6 +421,10 @@ class Models(_Group):
     learning_rate: Positive = Field(default=0.05, description="Step size of its rounds")
     min_child_clicks: Positive = Field(default=200.0, description="Expected clicks below which no leaf is made")
     l2: Positive = Field(default=200.0, description="Ridge penalty of a leaf, in expected clicks that speak for no change")
+    search_share: Level = Field(
+        default=0.25,
+        description="Newest share of the training days by which parameters of the trees are chosen where a run asks for a `search`",
+    )
     max_rows: Count = Field(default=500_000, description="Ad-days to train on, at most about; days are left out evenly beyond")
     max_levels: Count = Field(
         default=64, description="Levels of a categorical feature, the most frequent ones; others are missing"

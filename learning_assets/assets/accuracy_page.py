@@ -18,6 +18,7 @@ import polars as pl
 
 from learning_assets.assets import page
 from learning_assets.assets.day import Day
+from learning_assets.assets.model_plots import effect_rows, importance_and_effects
 from learning_assets.assets.outcomes import predicted
 from learning_assets.assets.page import Page, Section
 from learning_assets.learning import calibration, following
@@ -165,6 +166,7 @@ def said(told: Told, settings: Settings) -> Said:
             Section("Error over time", *parts.over_time()),
             Section("Where the errors are", *parts.segments()),
             Section("Each retraining", *parts.retrains()),
+            Section("What the models use", *parts.uses()),
             Section("What following the predictions would have saved", *parts.savings()),
             Section("How to read this", _READING),
         ],
@@ -539,6 +541,41 @@ class _Parts:
             for row in runs.to_dicts()
         ]
         return [page.fold("Runs that failed, by week and job", [page.table(rows, "Eight weeks.")])]
+
+    # -- what the models use
+
+    @cached_property
+    def in_force(self) -> list[dict[str, Any]]:
+        """The champion of each target, a row of `models` with its card: of the owner's own pool where there is one, else of the largest."""
+        newest = self.told.champions.sort("as_of").unique(["target", "pool"], keep="last").drop_nulls("model_id")
+        rows = self.told.models.join(newest.select("model_id"), on="model_id", how="semi")
+        own = pl.col("owner").eq_missing(pl.lit(self.told.owner, pl.String))
+        order = rows.with_columns(own=own).sort("target", "own", "ad_days", "model_id", descending=[False, True, True, False])
+        return order.unique("target", keep="first", maintain_order=True).to_dicts()
+
+    def uses(self) -> tuple[list[str], list[str]]:
+        """Importance and partial effects of the champions in force."""
+        says = [
+            "Left, the share of each feature in what the trees of a champion gained while they learned. Right, the mean rate that it predicts while "
+            "one feature is set to one value after the other and all others stay as they are; scales differ from panel to panel. This says what the "
+            "model answers, not what causes clicks."
+        ]
+        parts: list[str] = []
+        for row in self.in_force:
+            card = json.loads(row["card"])
+            chart = importance_and_effects(card)
+            if chart is None:
+                continue
+            parts.append(page.heading(f"{_named(row['target'])}: {row['model_id']}"))
+            parts.append(
+                page.figure(chart, f"What the champion of {_named(row['target'])} uses, trained until {row['trained_until']}.")
+            )
+            effects = [
+                {"feature": feature, "value": value, "predicted": _rate(rate, row["target"])}
+                for feature, value, rate in effect_rows(card)
+            ]
+            parts.append(page.fold("The figures", [page.table(effects, "Mean predicted rate by value.")]))
+        return says, parts or [page.note("Unknown: no trained model is in force.")]
 
     # -- savings
 

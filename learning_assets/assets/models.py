@@ -4,13 +4,14 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import dagster as dg
 import polars as pl
 
 from learning_assets.assets import retrains, training
 from learning_assets.assets.day import Day, next_in_chain
+from learning_assets.assets.model_plots import importance_and_effects
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.pointer import one_at_a_time, with_rollbacks
 from learning_assets.assets.report import Number, markdown_table, report
@@ -26,6 +27,9 @@ from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE, Pool
 
+if TYPE_CHECKING:
+    import altair as alt
+
 Status = Literal["no_retrain_needed", "retrained", "insufficient_data", "kept_champion", "rolled_back"]
 CREATIVE_COLUMNS = ["account_id", "creative_id", "text", "hook_types", *dna.FEATURES]
 
@@ -35,6 +39,9 @@ class RetrainConfig(dg.Config):
 
     force: bool = False
     """Train a challenger although nothing calls for it; the champion still has to be beaten."""
+
+    search: bool = False
+    """Choose the parameters of each challenger that is trained from a grid around the settings' own, by a split in time inside its training days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +77,7 @@ def retrained_model(
     day = next_in_chain(context, store, source, "retrained_model")
     facts, creatives = observed(store, settings, day), store.creatives(CREATIVE_COLUMNS)
     done = [
-        retrain(store, settings, day, pool, target, facts, creatives, force=config.force)
+        retrain(store, settings, day, pool, target, facts, creatives, force=config.force, search=config.search)
         for pool in store.pools()
         for target in TARGETS.values()
     ]
@@ -88,6 +95,7 @@ def retrained_model(
         store.tables.schema("champions"),
         numbers,
         table=markdown_table(told, day.simulated, "The champions."),
+        plot=None if day.quiet else drawn(models, day),
         tables=cards,
     )
 
@@ -111,6 +119,23 @@ def figures(told: pl.DataFrame, done: list[Retrained]) -> dict[str, Number]:
     }
 
 
+def drawn(models: list[dict[str, Any]], day: Day) -> "alt.TopLevelMixin | None":
+    """What the day's challengers use and what that does, of the pool whose samples are largest; None where none was trained."""
+    import altair as alt
+
+    if not models:
+        return None
+    pool = max(models, key=lambda model: model["ad_days"])["pool"]
+    kind = " (simulated)" if day.simulated else ""
+    charts = [
+        importance_and_effects(json.loads(model["card"]), f"What {model['model_id']} uses{kind}")
+        for model in models
+        if model["pool"] == pool
+    ]
+    found = [chart for chart in charts if chart is not None]
+    return alt.vconcat(*found, spacing=30) if found else None
+
+
 def retrain(
     store: Store,
     settings: Settings,
@@ -121,8 +146,9 @@ def retrain(
     creatives: pl.DataFrame,
     *,
     force: bool,
+    search: bool,
 ) -> Retrained:
-    """Decide whether a pool's model of a target is trained anew, do it, and let it contest the champion."""
+    """Decide whether a pool's model of a target is trained anew, do it, and let it contest the champion; `force` and `search` as for `RetrainConfig`."""
     rules = settings.models
     mine = facts.filter(pl.col("account_id").is_in(pool.account_ids))
     texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
@@ -153,7 +179,13 @@ def retrain(
         return ends("insufficient_data", ready.reason)
     began = time.monotonic()
     challenger = training.bounded(
-        store.home / "training", seen, texts, rules, min_owners=settings.patterns.min_owners, target=target.name
+        store.home / "training",
+        seen,
+        texts,
+        rules,
+        min_owners=settings.patterns.min_owners,
+        target=target.name,
+        search=search,
     )
     incumbent = None if incumbent_id is None else RateModel.load(store.artifacts.folder(incumbent_id))
     verdict = retraining.contest(incumbent, challenger, mine, texts, rules)
@@ -270,4 +302,19 @@ def _card(one: Retrained) -> str:
     lines += [f"Text model: {card['text']}.", ""]
     lines += ["| feature | share of gain |", "|---|---|"]
     lines += [f"| {name} | {gain:.3f} |" for name, gain in card["importance"][:12]]
+    if card["search"]:
+        lines += ["", f"Parameters were searched for. {card['search']['reason']}", "", *_candidates(card["search"])]
     return "\n".join(lines)
+
+
+def _candidates(search: dict[str, Any]) -> list[str]:
+    """The candidates of a search as a markdown table, the best first."""
+    tried = sorted(search["candidates"], key=lambda one: one["log_loss"])
+    if not tried:
+        return []
+    names = list(tried[0]["parameters"])
+    lines = [f"| {' | '.join(names)} | log loss |", "|---" * (len(names) + 1) + "|"]
+    for one in tried:
+        values = [f"{value:g}" for value in one["parameters"].values()]
+        lines.append(f"| {' | '.join(values)} | {one['log_loss']:.7f} |")
+    return lines

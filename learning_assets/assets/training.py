@@ -11,6 +11,7 @@ import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,10 @@ _START_SECONDS = 120.0
 _PASSED_ON = (
     *("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "VIRTUAL_ENV", "HOME"),
     *("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"),
+    "OPENBLAS_CORETYPE",
 )
-"""Variables that the training process gets; tokens and addresses of databases are none of its business."""
+"""Variables that the training process gets; tokens and addresses of databases are none of its business. Without the kind of processor that OpenBLAS was
+told to compute for, sums would differ there in their last digit."""
 _OF_MEMORY = (
     *("memoryerror", "bad_alloc", "memory allocation of", "unable to allocate", "cannot allocate memory", "start new thread"),
 )
@@ -126,19 +129,24 @@ def bounded(room: Path, facts: pl.DataFrame, creatives: pl.DataFrame, settings: 
             answer = TRAINERS.ask(folder, settings)
         except NoAnswer as error:
             if error.late:
-                raise _too_slow(settings) from error
+                raise _too_slow(settings, arguments) from error
             raise TrainingError(
                 "The process that trains models was killed; the champion stays in force. Run this again; if that happens again, the machine "
                 "may be short of memory: lower LEARNING_MODELS_MAX_ROWS."
             ) from error
         if answer["status"] == 0:
             return RateModel.load(folder / "model")
-        raise _failure(folder, answer, settings)
+        raise _failure(folder, answer, settings, arguments)
 
 
-def _too_slow(settings: Models) -> TrainingError:
+def _too_slow(settings: Models, arguments: Mapping[str, object]) -> TrainingError:
+    search = (
+        " It searched for parameters, which takes several times as long: leave the search out."
+        if arguments.get("search")
+        else ""
+    )
     return TrainingError(
-        f"Training takes more than {settings.max_seconds:g} seconds and was ended; the champion stays in force. "
+        f"Training takes more than {settings.max_seconds:g} seconds and was ended; the champion stays in force.{search} "
         "Raise LEARNING_MODELS_MAX_SECONDS, or lower LEARNING_MODELS_MAX_ROWS."
     )
 
@@ -154,14 +162,14 @@ def _clear(room: Path) -> None:
             continue
 
 
-def _failure(folder: Path, answer: dict[str, Any], settings: Models) -> Exception:
+def _failure(folder: Path, answer: dict[str, Any], settings: Models, arguments: Mapping[str, object]) -> Exception:
     """What to raise for a training that has ended without a model."""
     status, note = answer["status"], folder / "error.json"
     error: dict[str, Any] = json.loads(note.read_text()) if note.exists() and note.stat().st_size else {}
     said = (folder / "said").read_text(errors="replace") if (folder / "said").exists() else ""
     told = f"{error.get('kind', '')} {error.get('says', '')} {said}"
     if status == -signal.SIGXCPU:
-        return _too_slow(settings)
+        return _too_slow(settings, arguments)
     if any(word in told.lower() for word in _OF_MEMORY) or -status in _OF_LIMITS:
         return TrainingError(
             f"Training takes more than {settings.max_memory_mb:,} MB of memory and was ended at {answer['peak_mb']:,.0f} MB; the champion stays in "

@@ -140,7 +140,7 @@ def contest(
             n_ads,
             exposure,
             events,
-            _log_loss(rows, challenger, target),
+            log_loss(*_counts(rows), rows[challenger].to_numpy(), target),
             calibration,
             against_champion,
             against_baseline,
@@ -205,10 +205,11 @@ def _counts(rows: pl.DataFrame) -> tuple[Floats, Floats]:
     return rows["events"].to_numpy(), rows["exposure"].to_numpy()
 
 
-def _log_loss(rows: pl.DataFrame, model: str, target: Target) -> float:
-    """Mean log loss per unit of exposure, nats; of a Poisson distribution up to what no prediction changes."""
-    events, exposure = _counts(rows)
-    rate = rows[model].to_numpy()
+def log_loss(events: Floats, exposure: Floats, rate: Floats, target: Target) -> float:
+    """Mean log loss of predicted rates per unit of exposure, nats; of a Poisson distribution up to what no prediction changes.
+
+    All of shape (n,); rates above 0 and, for counts, below 1.
+    """
     misses = (exposure - events) * np.log1p(-rate) if target.binomial else -exposure * rate
     return float(-(events * np.log(rate) + misses).sum() / exposure.sum())
 
@@ -271,7 +272,7 @@ def _compare(rows: pl.DataFrame, challenger: str, opponent: str, confidence: flo
     mae, r2 = _errors(rows, opponent)
     return Comparison(
         opponent=opponent,
-        log_loss=_log_loss(rows, opponent, target),
+        log_loss=log_loss(events, exposure, theirs, target),
         calibration=_calibration(rows, opponent),
         difference=difference,
         standard_error=standard_error,

@@ -266,13 +266,13 @@ class CtrModel:
 
         Raises ValueError where a feature is missing that the model was trained with; further columns do not matter.
         """
+        return self.rates(matrix(frame, self.card.features)) if frame.height else np.empty(0)
+
+    def rates(self, numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The same of rows of `matrix`, of which there is at least one."""
         import xgboost as xgb
 
-        if frame.is_empty():
-            return np.empty(0)
-        data = xgb.DMatrix(
-            matrix(frame, self.card.features), feature_types=_types(self.card.features), enable_categorical=True, nthread=1
-        )
+        data = xgb.DMatrix(numbers, feature_types=_types(self.card.features), enable_categorical=True, nthread=1)
         return self.booster.predict(data).astype(np.float64).clip(max=TARGETS[self.card.target].highest)
 
     def importance(self) -> pl.DataFrame:

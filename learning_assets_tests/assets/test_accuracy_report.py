@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from learning_assets.assets import PREDICTIONS, accuracy_page
+from learning_assets.assets import PREDICTIONS, accuracy_page, model_plots, page
 from learning_assets.assets.accuracy_report import REPORTS, pages, written
 from learning_assets.assets.day import QUIET_TAG, day_by_itself
 from learning_assets.automation.replay import QUIET_CONSOLE
@@ -24,6 +24,7 @@ ANY_SECTION = (
     "Error over time",
     "Where the errors are",
     "Each retraining",
+    "What the models use",
     "What following the predictions would have saved",
     "How to read this",
 )
@@ -94,6 +95,36 @@ def test_what_it_says_is_what_is_stored(learned: Learned):
     assert len(specs(text)) >= 5
     for account in learned.store.accounts(accuracy_page.PIPELINE)["account_id"]:
         assert account in text
+
+
+def test_what_the_champions_use_is_drawn_with_its_figures(learned: Learned):
+    _, _, text = wrote(learned)
+    part = text.split("What the models use</h2>")[1].split("</section>")[0]
+    champions = learned.table("champions", as_of=DAY).drop_nulls("model_id")
+    assert champions.height >= 1
+    for row in champions.to_dicts():
+        assert row["model_id"] in part
+        (card,) = learned.table("models", model_id=row["model_id"])["card"]
+        drawn = json.dumps(specs(part))
+        for effect in json.loads(card)["effects"]:
+            assert f'"title": "{effect["feature"].replace("_", " ")}"' in drawn
+    assert len(specs(part)) == champions.height
+
+
+def test_levels_and_features_are_text_and_a_card_without_effects_has_importance_alone():
+    card = {
+        "target": "roas",
+        "importance": [["audience", 0.9], ["weekday", 0.1], ["cta", 0.0]],
+        "effects": [{"feature": "audience", "values": [None, "</script><b>"], "predicted": [1.5, 2.5]}],
+    }
+    chart = model_plots.importance_and_effects(card)
+    assert chart is not None
+    assert "<" not in page.figure(chart, "").replace("<figure>", "").split('json">')[1].split("</script>")[0]
+    assert model_plots.effect_rows(card) == [("audience", "(none)", 1.5), ("audience", "</script><b>", 2.5)]
+    del card["effects"]
+    assert model_plots.importance_and_effects(card) is not None
+    assert model_plots.effect_rows(card) == []
+    assert model_plots.importance_and_effects(card | {"importance": [["cta", 0.0]]}) is None
 
 
 def test_an_owners_page_shows_no_other_account(learned: Learned):

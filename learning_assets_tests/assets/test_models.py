@@ -3,11 +3,14 @@
 import json
 from datetime import date, timedelta
 
+import dagster as dg
 import polars as pl
 import pytest
 
 from learning_assets.assets import PREDICTIONS
+from learning_assets.assets.day import QUIET_TAG
 from learning_assets.automation.cycle_log import Ended, write_log
+from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.learning.retraining import RateModel
 from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.settings import Sandbox
@@ -110,6 +113,47 @@ def test_force_trains_although_nothing_calls_for_it_and_the_champion_has_to_be_b
     assert again.success
     assert champion(learned_copy, day) == before, "the day is replaced, with its model"
     assert learned_copy.table("models", target="ctr", as_of=day).is_empty()
+
+
+def test_a_search_is_on_the_card_and_never_sees_the_days_of_the_contest(learned_copy: Learned):
+    """Few trees for the sake of time; with a search the parameters are those of the candidate with the least loss."""
+    day = learned_copy.days[-1]
+    quick = learned_copy.again(models={**learned_copy.settings.models.model_dump(exclude_unset=True), "trees": 8})
+    result = quick.run(day, "retrained_model", ops={"retrained_model": {"config": {"force": True, "search": True}}})
+    assert result.success
+    rows = quick.table("models", as_of=day).to_dicts()
+    assert {row["target"] for row in rows} == {"ctr", "cvr", "roas"}
+    for row in rows:
+        card = json.loads(row["card"])
+        search, parameters = card["search"], card["parameters"]
+        best = min(search["candidates"], key=lambda one: one["log_loss"])
+        assert search["chosen"] == best["parameters"]
+        assert (parameters["max_depth"], parameters["rounds"]) == (search["chosen"]["max_depth"], search["chosen"]["trees"])
+        assert (parameters["lambda"], parameters["min_child_weight"]) == (
+            search["chosen"]["l2"],
+            search["chosen"]["min_child_clicks"],
+        )
+        assert search["fit_until"] < search["scored_from"] <= str(row["trained_until"]) <= str(day - timedelta(days=7))
+        shown = metadata(result, "retrained_model")[f"card_{row['target']}_shared"]
+        assert search["reason"] in shown
+        assert shown.count("\n| ") >= 12
+
+
+def test_what_the_models_use_is_drawn_and_a_quiet_day_draws_nothing(learned_copy: Learned):
+    day = learned_copy.days[-1]
+    quick = learned_copy.again(models={**learned_copy.settings.models.model_dump(exclude_unset=True), "trees": 8})
+    shown = metadata(quick.run(day, "retrained_model", ops=FORCE), "retrained_model")
+    assert shown["plot"].startswith("![plot](data:image/png;base64,")
+    card = json.loads(quick.table("models", target="ctr", as_of=day)["card"].item())
+    assert card["search"] is None
+    assert [effect["feature"] for effect in card["effects"]] == [name for name, gain in card["importance"] if gain > 0][:6]
+    assert all(0 < rate < 1 for effect in card["effects"] for rate in effect["predicted"])
+    assert "plot" not in metadata(quick.run(day, "retrained_model"), "retrained_model"), "nothing was trained"
+    job = quick.cycle.get_subset(asset_selection={dg.AssetKey("retrained_model")})
+    quiet = job.execute_in_process(
+        run_config={**QUIET_CONSOLE, "ops": FORCE}, partition_key=str(day), instance=quick.instance, tags={QUIET_TAG: "1"}
+    )
+    assert "plot" not in metadata(quiet, "retrained_model")
 
 
 def test_it_says_how_often_retraining_succeeds_and_how_its_samples_grow(learned_copy: Learned):

@@ -13,7 +13,8 @@ import pytest
 
 from learning_assets.assets import training
 from learning_assets.assets.training import TRAINERS, TrainingError, bounded
-from learning_assets.learning import dna, retraining
+from learning_assets.learning import champion, dna, retraining
+from learning_assets.learning.targets import CTR
 from learning_assets.settings import Models
 from learning_assets_tests.world import Learned, failure
 
@@ -76,6 +77,70 @@ def test_the_model_is_the_same_to_the_byte_as_one_that_was_trained_here(made: Ma
     assert nothing_left(tmp_path / "room")
 
 
+def test_a_search_is_the_same_there_as_here_and_sees_no_day_but_those_given(made: Made, tmp_path: Path):
+    facts, creatives = made
+    quick = SETTINGS.model_copy(update={"trees": 8, "min_child_clicks": 20.0, "l2": 20.0})
+    there = bounded(tmp_path, facts, creatives, quick, min_owners=5, search=True)
+    assert there.search is not None
+    assert (there.search.fit_until, there.search.scored_from) == (date(2026, 1, 15), date(2026, 1, 16))
+    assert there.search.ad_days == 5 * 80
+    assert len(there.search.candidates) == 12
+    here = retraining.train(facts, creatives, quick, min_owners=5, search=True)
+    assert here.search is not None
+    assert dict(there.search.chosen) == dict(here.search.chosen)
+    for one, other in zip(there.search.candidates, here.search.candidates, strict=True):
+        assert one.log_loss == pytest.approx(other.log_loss, rel=1e-9)
+    chosen = quick.model_copy(update=dict(there.search.chosen))
+    plain = bounded(tmp_path, facts, creatives, chosen, min_owners=5)
+    assert (plain.fingerprint, plain.search) == (there.fingerprint, None), "trained on all days with what was chosen"
+    assert there.card()["search"]["chosen"] == dict(there.search.chosen)
+    assert there.trees.card.rounds == there.search.chosen["trees"]
+
+
+def test_nothing_that_a_search_learns_from_knows_the_days_that_are_scored(made: Made):
+    """Where all clicks of the scored days go to other ads, the losses are those of the same candidates, trained and with words learned before."""
+    facts, creatives = made
+    quick = SETTINGS.model_copy(update={"trees": 4, "min_child_clicks": 20.0, "l2": 20.0})
+    since = date(2026, 1, 16)
+    turned = facts.with_columns(
+        link_clicks=pl.when(pl.col("date") < since)
+        .then("link_clicks")
+        .otherwise(
+            (pl.col("impressions") * pl.when(pl.col("creative_id").str.ends_with("0")).then(0.9).otherwise(0.0)).cast(int)
+        )
+    )
+    found = retraining.train(turned, creatives, quick, min_owners=5, search=True).search
+    assert found is not None
+    assert found.scored_from == since
+    later = turned.filter(pl.col("date") >= since)
+    events, exposure = (later[name].to_numpy().astype(float) for name in ("link_clicks", "impressions"))
+    before = retraining.train(turned.filter(pl.col("date") < since), creatives, quick, min_owners=5)
+    first_days = before.predict(later.filter(pl.col("date") == since), turned, creatives, quick)
+    assert (first_days < 0.1).all(), "what is predicted of the first of them knows no click of it"
+    loss = champion.log_loss(events, exposure, before.predict(later, turned, creatives, quick), CTR)
+    assert found.candidates[0].log_loss == pytest.approx(loss, rel=1e-9)
+
+
+def test_too_few_days_or_ads_leave_the_settings_own_parameters(made: Made):
+    facts, creatives = made
+    own = retraining.train(facts.filter(date=date(2026, 1, 3)), creatives, SETTINGS, min_owners=5, search=True)
+    assert own.search is not None
+    assert (dict(own.search.chosen), own.trees.card.rounds) == ({}, SETTINGS.trees)
+    assert own.search.reason == "There are too few days to part: the settings' own parameters hold."
+    many = SETTINGS.model_copy(update={"min_ads": 500})
+    told = retraining.train(facts, creatives, many, min_owners=5, search=True).search
+    assert told is not None
+    assert told.reason.startswith("The settings' own parameters hold. Of the days before 2026-01-16: 80 ads have at least")
+
+
+def test_models_that_were_stored_before_effects_were_kept_can_be_read(made: Made, tmp_path: Path):
+    model = retraining.train(*made, SETTINGS, min_owners=5)
+    model.save(tmp_path)
+    assert retraining.RateModel.load(tmp_path).effects == model.effects != ()
+    (tmp_path / "effects.json").unlink()
+    assert retraining.RateModel.load(tmp_path).effects == ()
+
+
 def test_the_process_is_kept_for_the_next_training_and_starts_no_threads_of_polars(made: Made, tmp_path: Path):
     bounded(tmp_path, *made, SETTINGS, min_owners=5)
     first = TRAINERS.start()
@@ -103,6 +168,10 @@ def test_what_takes_too_long_is_ended(made: Made, tmp_path: Path):
     began = time.monotonic()
     with pytest.raises(TrainingError, match=f"more than 0.8 seconds and was ended; the champion stays.*{MODELS}MAX_SECONDS"):
         bounded(tmp_path, *made, LONG.model_copy(update={"max_seconds": 0.8}), min_owners=5)
+    with pytest.raises(
+        TrainingError, match="It searched for parameters, which takes several times as long: leave the search out"
+    ):
+        bounded(tmp_path, *made, LONG.model_copy(update={"max_seconds": 0.8}), min_owners=5, search=True)
     assert time.monotonic() - began < 5
     assert not processes.is_running() or processes.status() == psutil.STATUS_ZOMBIE
     assert nothing_left(tmp_path)

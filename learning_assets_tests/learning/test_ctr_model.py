@@ -15,6 +15,7 @@ from polars.testing import assert_frame_equal
 
 from learning_assets.learning import champion
 from learning_assets.learning.ctr_model import CtrModel, Feature, features, readiness, schema_hash, thin, train
+from learning_assets.learning.targets import CTR, CVR, Target
 from learning_assets.settings import Models
 
 SETTINGS = Models.model_validate({})
@@ -265,9 +266,15 @@ def test_everything_may_be_missing(frame, small):
     assert ((found > 0.001) & (found < 0.1)).all()
 
 
-def test_predicted_ctr_never_falls_with_the_own_history_and_the_text_score_not_even_where_the_data_say_so(frame):
+@pytest.mark.parametrize("target", [CTR, CVR], ids=lambda target: target.name)
+@pytest.mark.parametrize("searched", [{}, {"max_depth": 6, "min_child_clicks": 5.0, "l2": 1.0}], ids=["own", "searched"])
+def test_a_predicted_rate_never_falls_with_the_histories_and_the_text_score_not_even_where_the_data_say_so(
+    frame: pl.DataFrame, target: Target, searched: dict[str, float]
+):
+    """Of either loss, and however large the trees that a search may choose."""
+    frame = frame.rename({"link_clicks": target.events, "impressions": target.exposure})
     rising = ("own_log_rate", "text_score", "account_log_rate")
-    small = train(frame.with_columns(-pl.col(*rising)), QUICK)
+    small = train(frame.with_columns(-pl.col(*rising)), QUICK.model_copy(update=searched), target)
     row = frame.with_columns(-pl.col(*rising)).filter(pl.col("own_weight") > 0.5).head(200)
     for name in rising:
         steps = [small.predict(row.with_columns(pl.lit(value).alias(name))) for value in np.linspace(-7, 7, 33)]
