@@ -49,7 +49,12 @@ def creative_dna(
     asked = ask_hooks(store, settings, pl.concat([new, listed]).unique(_KEY, keep="first"))
     watched = read_media(store, settings, day, listed)
     live = store.creatives([*_KEY, "hook_types"]).join(listed, on=_KEY, how="semi")
-    hooks = live.explode("hook_types").group_by(hook="hook_types").len("creatives").sort("creatives", descending=True)
+    hooks = (
+        live.explode("hook_types")
+        .group_by(hook=pl.col("hook_types").fill_null("no text"))
+        .len("creatives")
+        .sort("creatives", descending=True)
+    )
     unknown = hooks.filter(pl.col("hook") == "unknown")["creatives"].sum()
     numbers = {
         "creatives_read": new.height,

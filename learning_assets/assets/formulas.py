@@ -10,7 +10,7 @@ from learning_assets.assets.attributes import ATTRIBUTES, bins_of, measured, wit
 from learning_assets.assets.day import Day, day_of
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.assets.words import choice, place
+from learning_assets.assets.words import choice, place, suggested
 from learning_assets.learning import experiments, formula, score, suggestions
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -175,7 +175,7 @@ def to_try(store: Store, day: Day, found: pl.DataFrame, settings: Settings) -> p
     for account, niche in store.accounts(PIPELINE).select("account_id", "niche").iter_rows():
         known = [known_to(one, account, niche) for one in (found, patterns)]
         told = suggestions.suggest({}, known[0], known[1], ATTRIBUTES, settings.formula)
-        rows += [(account, reason) for reason in told["reason"].head(2)]
+        rows += [(account, suggested(one)) for one in told.head(2).iter_rows(named=True)]
         if len(rows) >= _SHOWN:
             break
     return pl.DataFrame(rows, schema={"account": pl.String, "suggestion": pl.String}, orient="row")

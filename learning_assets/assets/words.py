@@ -95,6 +95,26 @@ def place(row: Mapping[str, Any]) -> str:
     return row["account_id"] or row["niche"] or "all accounts"
 
 
+def suggested(one: Mapping[str, Any]) -> str:
+    """A suggestion, a row of `suggestions.SUGGESTIONS`, with what it rests on, in one sentence."""
+    old, new = (value and choice(one["attribute"], value) for value in (one["from_value"], one["to_value"]))
+    what = {
+        "add": f"Add {new}",
+        "change": f"Instead of {old}, try {new}",
+        "choose": f"Try {new}",
+        "drop": f"Drop {old}",
+        "leave": f"Try anything but {old}",
+    }[one["action"]]
+    won = ""
+    if one["winners"] and one["losers"]:
+        won = f"; {one['winners_with']} of {one['winners']} winners and {one['losers_with']} of {one['losers']} losers had {new or old}"
+    where = {"account": "this account", "niche": "the niche", "all": "all accounts"}[one["scope"]]
+    return (
+        f"{what}: {percent(one['log_lift'])} {one['metric'].upper()} expected, {_interval(one['low'], one['high'])}, from "
+        f"{counted(one['ads_with'], 'ad')} with and {one['ads_without']:,} without in {where}, {one['evidence']}{won}."
+    )
+
+
 def _interval(low: float | None, high: float | None) -> str:
     if low is None or high is None:
         return "interval unknown"

@@ -19,6 +19,7 @@ def score(
     ] = None,
 ) -> None:
     """How likely new creatives beat their account's median ad, what they are made of, and what to change in them, as of the newest learned day."""
+    from learning_assets.assets.words import suggested
     from learning_assets.scoring import read, scored
 
     with plain_errors():
@@ -30,8 +31,8 @@ def score(
             say("")
             say(f"{one.name}: {one.says}. {one.reason}")
             say(f"Found in it: {one.made_of}.")
-            for suggestion in one.suggestions["reason"]:
-                say(f"  - {suggestion}")
+            for suggestion in one.suggestions.iter_rows(named=True):
+                say(f"  - {suggested(suggestion)}")
             if one.suggestions.is_empty():
                 say("  No change is carried by the evidence so far.")
         if any(one.suggestions.height > 1 for one in told):

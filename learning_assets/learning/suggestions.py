@@ -40,7 +40,6 @@ SUGGESTIONS = pl.Schema(
         **dict.fromkeys(("evidence", "scope"), pl.String),
         **dict.fromkeys(("ads_with", "ads_without", "accounts", "impressions"), pl.Int64),
         **dict.fromkeys(("winners_with", "winners", "losers_with", "losers"), pl.Int64),
-        "reason": pl.String,
     }
 )
 """One row per suggestion, the surest gain first.
@@ -48,7 +47,7 @@ SUGGESTIONS = pl.Schema(
 `action`: `add` a value to those of a list or `drop` one of them, `change` from one value to another, `leave` a value for any other, `choose` a
 value where the creative's is not known (`to_value` is NULL after `drop` and `leave`). `log_lift` is the natural log of the expected ratio of
 `metric` after the change, with bounds `low` and `high`; it is one at a time. `evidence`, `scope` and the counts are those of the pattern that is
-cited, and of the formula (NULL where it says nothing of the value). `reason`: one sentence."""
+cited, and of the formula (NULL where it says nothing of the value)."""
 
 BETWEEN = pl.Schema(dict.fromkeys(("between_ctr", "between_cvr", "between_roas"), pl.Float64))
 """By metric, how much accounts differ in their lifts: kept on the row of a formula's scope over several accounts, NULL elsewhere."""
@@ -302,7 +301,7 @@ def _told(
 ) -> dict[str, Any]:
     row = belief.row
     counts = known.counts(row)
-    one = {
+    return {
         "action": action,
         "attribute": row["attribute"],
         "from_value": from_value,
@@ -314,27 +313,6 @@ def _told(
         **{name: row[name] for name in ("q_value", "evidence", "scope", "ads_with", "ads_without", "accounts", "impressions")},
         **{name: counts.get(name) for name in ("winners_with", "winners", "losers_with", "losers")},
     }
-    return one | {"reason": _sentence(one, row["value"])}
-
-
-def _sentence(one: Mapping[str, Any], value: str) -> str:
-    name = str(one["attribute"]).replace("_", " ")
-    what = {
-        "add": f"Add {value} to the {name}",
-        "change": f"Change the {name} from {one['from_value']} to {value}",
-        "choose": f"Choose {value} as {name}",
-        "drop": f"Drop {value} from the {name}",
-        "leave": f"Use another {name} than {value}",
-    }[one["action"]]
-    lift, low, high = (f"{100 * math.expm1(one[part]):+.0f}" for part in ("log_lift", "low", "high"))
-    where = {"account": "this account", "niche": "the niche", "all": "all accounts"}[one["scope"]]
-    won = ""
-    if one["winners"] and one["losers"]:
-        won = f"; {one['winners_with']} of {one['winners']} winners have {value} and {one['losers_with']} of {one['losers']} losers"
-    return (
-        f"{what}: {one['metric'].upper()} {lift} % expected, 95 % between {low} and {high}, from {one['ads_with']:,} ads with {value} and "
-        f"{one['ads_without']:,} without in {where} ({one['evidence']}){won}."
-    )
 
 
 def _distinct(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
