@@ -3,8 +3,8 @@
 What belongs here: which finished hours of which accounts a day adds to which detector, and the rows that keep both. What does not: the detector
 and when it begins anew (`learning.drift`), and what follows from its evidence (`models`).
 
-A day starts from what is stored as of earlier days, and stores what it did under its own: learned again, it gives the same rows. Platforms tell
-hours of a finished day only once; they count as they stood when the account's day was whole first.
+A day starts from what is stored as of earlier days, and stores what it did under its own: learned again, it gives the same rows. Hours count as
+they stood when a day first found them whole.
 """
 
 import json
