@@ -156,9 +156,8 @@ def watched(
     states: dict[str, drift.State] = {}
     found: dict[date, dict[str, drift.Day]] = {}
     for day in [days[0] - timedelta(back) for back in range(WEEK, 0, -1)] + days:
-        past = hours.filter(pl.col("date").is_between(day - timedelta(Models().drift_profile_days), day - timedelta(1)))
-        expected = drift.expect(hours.filter(pl.col("date") == day), past, dispersion.get(day - timedelta(1), {}))
-        found[day] = drift.advance(states, expected, Models().drift_hours)
+        today, past = hours.filter(pl.col("date") == day), hours.filter(pl.col("date") < day)
+        found[day] = drift.watch(day, today, past, states, dispersion.get(day - timedelta(1), {}), Models())
         states = {stream: one.state for stream, one in found[day].items()}
     return found
 

@@ -411,6 +411,9 @@ class Models(_Group):
     drift_profile_days: Count = Field(
         default=28, description="Past days from which the profile of an account's day and the swings of its totals are learned"
     )
+    drift_min_days: Count = Field(
+        default=14, description="Past days of hours with predictions that an account needs before its hours are judged"
+    )
     gate_confidence: Level = Field(default=0.975, description="One-sided level of the bound by which a challenger must win")
     max_calibration_loss: Positive = Field(
         default=0.02, description="How much worse, at that level, the challenger's calibration ratio may be"

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets import retrains, training
+from learning_assets.assets import retrains, training, watching
 from learning_assets.assets.day import Day, next_in_chain
 from learning_assets.assets.model_plots import importance_and_effects
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.pointer import one_at_a_time, with_rollbacks
 from learning_assets.assets.report import Number, markdown_table, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.learning import ctr_model, dna, retraining, triggers
+from learning_assets.assets.watching import Expecting, Watched
+from learning_assets.learning import ctr_model, dna, drift, retraining, triggers
 from learning_assets.learning.champion import Verdict
 from learning_assets.learning.retraining import RateModel
-from learning_assets.learning.targets import TARGETS, Target
+from learning_assets.learning.targets import CTR, TARGETS, Target
 from learning_assets.learning.triggers import Evidence
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -58,7 +59,7 @@ class Retrained:
     partitions_def=DAILY,
     deps=["actuals", "creative_dna", "prediction_accuracy"],
     kinds={"xgboost", "scikitlearn", "postgres"},
-    code_version=retraining.VERSION,
+    code_version=f"{retraining.VERSION}+drift-{drift.VERSION}",
 )
 @bounded_retries
 @one_at_a_time
@@ -76,19 +77,21 @@ def retrained_model(
     """
     day = next_in_chain(context, store, source, "retrained_model")
     facts, creatives = observed(store, settings, day), store.creatives(CREATIVE_COLUMNS)
+    pools, watched = store.pools(), judged_hours(store, day)
     done = [
-        retrain(store, settings, day, pool, target, facts, creatives, force=config.force, search=config.search)
-        for pool in store.pools()
+        retrain(store, settings, day, pool, target, facts, creatives, watched, force=config.force, search=config.search)
+        for pool in pools
         for target in TARGETS.values()
     ]
     done = with_rollbacks(store, day.date, done)
     models, champions = [one.model for one in done if one.model], [one.champion for one in done]
     told = in_words(done)
-    numbers = figures(told, done) | retrains.figures(store, day.date, models)
+    numbers = figures(told, done) | retrains.figures(store, day.date, models) | watched.figures(pools)
     cards = {f"card_{one.champion['target']}_{one.champion['pool']}": _card(one) for one in done if one.model}
     # The pointer moves last, with its registry: a run that is killed before has not learned the day, and the old champion is in force.
+    beside = {"models": _rows(store, "models", models), "click_hours": watched.hours, "click_drift": watched.drift}
     written = store.champions.replace(
-        day.date, _rows(store, "models", models), _rows(store, "champions", champions), now=store.now, onward=day.replaying
+        day.date, _rows(store, "champions", champions), beside, now=store.now, onward=day.replaying
     )
     return report(
         written,
@@ -144,6 +147,7 @@ def retrain(
     target: Target,
     facts: pl.DataFrame,
     creatives: pl.DataFrame,
+    watched: Watched,
     *,
     force: bool,
     search: bool,
@@ -154,7 +158,8 @@ def retrain(
     texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
     last = last_champion(store, pool, target, day.date)
     incumbent_id = last["model_id"] if last else None
-    fired = triggers.evaluate(evidence(store, settings, day, pool, target, incumbent_id, force=force), rules)
+    known = evidence(store, settings, day, pool, target, incumbent_id, watched, force=force)
+    fired = triggers.evaluate(known, rules)
     row: dict[str, Any] = {
         "as_of": day.date,
         "owner": pool.owner,
@@ -214,7 +219,15 @@ def retrain(
 
 
 def evidence(
-    store: Store, settings: Settings, day: Day, pool: Pool, target: Target, incumbent_id: str | None, *, force: bool
+    store: Store,
+    settings: Settings,
+    day: Day,
+    pool: Pool,
+    target: Target,
+    incumbent_id: str | None,
+    watched: Watched,
+    *,
+    force: bool,
 ) -> Evidence:
     """What the triggers of a pool's target rest on."""
     tried_on = last_trained(store, pool, target, day.date)
@@ -223,9 +236,24 @@ def evidence(
         tried_on=tried_on,
         max_age_days=day.pick(settings.models.max_age_days, settings.models.archive_max_age_days),
         **measured(store, pool, target, day.date, incumbent_id),
+        **watched.evidence(pool, target),
         purchase_signals=store.signals.waiting(pool.account_ids, day.date, tried_on),
         forced=force,
     )
+
+
+def judged_hours(store: Store, day: Day) -> Watched:
+    """What the day's hours say of the champions that predicted them."""
+    before = store.newest_day("retrained_model", before=day.date)
+
+    def expecting(pool: Pool) -> Expecting:
+        last = last_champion(store, pool, CTR, day.date)
+        model_id = last["model_id"] if last else None
+        # As of the day before: what the hours are judged by may not depend on them.
+        known = measured(store, pool, CTR, before, model_id) if before else {}
+        return Expecting(pool, model_id, known.get("dispersion") or 1.0)
+
+    return watching.watch(store, day, before, [expecting(pool) for pool in store.pools()])
 
 
 def registered(challenger: RateModel, verdict: Verdict) -> dict[str, Any]:

@@ -18,8 +18,12 @@ def observed(store: Store, settings: Settings, day: Day) -> pl.DataFrame:
     return targets.exposed(facts, lags, settings.growth.mature_days)
 
 
-def predicted(store: Store, day: Day, first: date) -> pl.DataFrame:
+def predicted(store: Store, day: Day, first: date, **which: str) -> pl.DataFrame:
     """What was predicted for the days from `first` to the day, before each of them.
+
+    Parameters
+    ----------
+    which : columns of PREDICTIONS and the value that they must have; everything where none is named.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def predicted(store: Store, day: Day, first: date) -> pl.DataFrame:
     """
     found = (
         store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
-        .filter(pl.col("date").is_between(first, day.date))
+        .filter(pl.col("date").is_between(first, day.date), **which)
         .with_columns(horizon_days=(pl.col("date") - pl.col("as_of")).dt.total_days())
         .collect()
     )

@@ -32,7 +32,12 @@ _PASSED_ON = (
 """Variables that the training process gets; tokens and addresses of databases are none of its business. Without the kind of processor that OpenBLAS was
 told to compute for, sums would differ there in their last digit."""
 _OF_MEMORY = (
-    *("memoryerror", "bad_alloc", "memory allocation of", "unable to allocate", "cannot allocate memory", "start new thread"),
+    "memoryerror",
+    "bad_alloc",
+    "memory allocation of",
+    "unable to allocate",
+    "cannot allocate memory",
+    "start new thread",
 )
 """What libraries say where there is no more memory, in lower case."""
 _OF_LIMITS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL)

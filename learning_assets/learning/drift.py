@@ -4,19 +4,24 @@ What belongs here: what is expected of each hour, and the detector's evidence fr
 (`accuracy`), the decision to train again (`triggers`), and which hours are finished (the caller gives finished hours only).
 
 Hours are the account's local hours, 0 to 23, of its local date, as platforms report them. An account ahead of UTC has ended its day earlier, one
-behind it later: a stream over several accounts adds up hours of the same local name, which are hours apart on the clock, and is advanced when
-the day has ended for all of them. Its evidence is as valid, because each account's clicks are compared with what was expected of that account;
-delays count local hours. Where daylight saving repeats an hour the two are one, and where it skips one there is none.
+behind it later: a stream over several accounts adds up hours of the same local name, which are hours apart on the clock, and an account whose day
+has not ended when the others are judged joins them a day later (`watch`). Its evidence is as valid, because each account's clicks are compared
+with what was expected of that account; delays count local hours. Where daylight saving repeats an hour the two are one, and where it skips one
+there is none.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from learning_assets.settings import Models
+
+VERSION = "1"
 
 Floats = NDArray[np.float64]
 
@@ -234,6 +239,49 @@ def expect(day: pl.DataFrame, past: pl.DataFrame, dispersion: Mapping[str, float
         .with_columns(pl.col("dispersion").fill_null(least))
         .sort("stream", "date", "hour")
     )
+
+
+def watch(
+    day: date,
+    today: pl.DataFrame,
+    past: pl.DataFrame,
+    states: Mapping[str, State],
+    dispersion: Mapping[str, float],
+    settings: Models,
+) -> dict[str, Day]:
+    """Bring detectors forward by a day: the hours that were found finished on it, against what was predicted of them and what the past says.
+
+    An account is judged once the past has `drift_min_days` days of it. Until then the profile of its day is not known, and its hours would
+    leave any expectation. Hours of earlier dates (an account's day that ended late) count as hours of `day`, added to those of the same name:
+    the evidence needs every hour once, and what is expected of it before it is seen, but not in the order of the calendar.
+
+    A detector speaks of the predictions of one model. A new champion is a new expectation: what spoke against the old one does not speak
+    against it, so the caller gives no state of a stream whose champion has changed, and only hours that the champion in force predicted. It
+    still has the old one's days as its past, since profile and dispersion are learned given the level of the days, in which a change of
+    models is one step. After an alarm the detector begins anew by itself, whether or not a challenger wins: if the champion stays and is off,
+    the evidence of later hours says so again, and the mean time to a false alarm holds from each beginning.
+
+    Parameters
+    ----------
+    day : the day that is learned; every date of `today` is at most that, every date of `past` is before it.
+    today, past : as for `expect`; of the past the `drift_profile_days` days before `day` are used.
+    states : by stream, after the day before; streams that are not there begin anew.
+    dispersion : φ of single ads by stream, known before the day.
+    settings : `drift_min_days`, `drift_profile_days`, and `drift_hours`, the threshold.
+
+    Returns
+    -------
+    One Day per stream of `states`, and of `today` where hours could be judged.
+
+    Raises
+    ------
+    ValueError : as for `expect` and `advance`.
+    """
+    first = day - timedelta(days=settings.drift_profile_days)
+    known = past.filter(pl.col("date").is_between(first, day, closed="left"))
+    days = known.group_by("account_id").agg(days=pl.col("date").n_unique()).filter(pl.col("days") >= settings.drift_min_days)
+    judged = today.join(days, on="account_id", how="semi").with_columns(date=pl.lit(day))
+    return advance(states, expect(judged, known, dispersion), settings.drift_hours)
 
 
 def advance(states: Mapping[str, State], hours: pl.DataFrame, threshold: float) -> dict[str, Day]:

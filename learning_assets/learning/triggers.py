@@ -39,7 +39,7 @@ class Evidence:
     ads, ad_days : numbers behind these figures.
     skill_high : upper bound of the skill over the better baseline, clustered by ad.
     drift : highest evidence of the day for a change in the hourly stream (`drift.Day.peak`), hours; `drift_change` is the change of the rate
-        that it speaks for, -0.1 being 10 % fewer clicks than expected.
+        that it speaks for, -0.1 being 10 % fewer clicks than expected. `drift_unknown` says why there is no evidence, where there is none.
     purchase_signals : signals of people that wait for a check.
     forced : somebody asked for it.
     """
@@ -60,6 +60,7 @@ class Evidence:
     skill_high: float | None = None
     drift: float | None = None
     drift_change: float | None = None
+    drift_unknown: str = "the hourly stream is not watched"
     purchase_signals: int = 0
 
 
@@ -139,7 +140,7 @@ def drift(evidence: Evidence, settings: Models) -> Trigger:
     found = _known(evidence.drift)
     limit = float(settings.drift_hours)
     if found is None:
-        return Trigger("drift", False, None, limit, "Not fired: the hourly stream is not watched.")
+        return Trigger("drift", False, None, limit, f"Not fired: {evidence.drift_unknown}.")
     fired = found >= limit
     change = _known(evidence.drift_change)
     likely = f"; the likeliest change of the rate is {change:+.0%}" if fired and change is not None else ""

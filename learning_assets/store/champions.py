@@ -7,7 +7,7 @@ person put back stays. What does not: whether a challenger wins (`learning.champ
 rows of `models` in its transaction: whatever is killed, a pointer names a model that is there.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -78,18 +78,16 @@ class Champions:
             yield
 
     def replace(
-        self, day: date, models: pl.DataFrame, champions: pl.DataFrame, *, now: datetime, onward: bool = False
+        self, day: date, champions: pl.DataFrame, beside: Mapping[str, pl.DataFrame], *, now: datetime, onward: bool = False
     ) -> Written:
-        """Replace what was decided on a day: the rows of `models` and of `champions`, in one transaction; see `Tables.replace_day`."""
-        return self._tables.replace_day(
-            "champions",
-            day,
-            champions,
-            asset=ASSET,
-            now=now,
-            onward=onward,
-            then=lambda connection: self._tables.replace_rows(connection, "models", day, models, onward=onward),
-        )
+        """Replace what was decided on a day: the rows of `champions`, and those of the tables `beside` that they rest on, in one transaction;
+        see `Tables.replace_day`."""
+
+        def others(connection: sa.Connection) -> None:
+            for name, rows in beside.items():
+                self._tables.replace_rows(connection, name, day, rows, onward=onward)
+
+        return self._tables.replace_day("champions", day, champions, asset=ASSET, now=now, onward=onward, then=others)
 
     def history(self, target: str | None = None, pool: str | None = None) -> pl.DataFrame:
         """The pointer day by day, for the pipeline: columns of `champions`, by target, pool and day, oldest first."""

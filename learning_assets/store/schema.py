@@ -334,6 +334,40 @@ champion_rollbacks = sa.Table(
 """Append-only: who put an earlier champion back, when and why. `number` counts those of a target and pool; `as_of` is the day whose
 pointer was moved, the newest then. The last one of a day holds on that day however often it is decided anew."""
 
+click_hours = sa.Table(
+    "click_hours",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("date", _DAY, primary_key=True),
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT, required=True),
+    sa.Column("hour", sa.ARRAY(_INT), nullable=False),
+    sa.Column("clicks", sa.ARRAY(_INT), nullable=False),
+    sa.Column("flat", sa.ARRAY(_REAL), nullable=False),
+    sa.Index(None, "as_of"),
+)
+"""Finished hours that were predicted, one row per account and local date: the columns of `learning.drift.hourly`, hours in order. `as_of` is the day
+that found them finished; the key says that no hour is ever judged twice."""
+
+click_drift = sa.Table(
+    "click_drift",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT),
+    _column("target", _TEXT, required=True),
+    _column("pool", _TEXT, required=True),
+    _column("model_id", _TEXT),
+    _column("evidence", _REAL),
+    _column("change", _REAL),
+    sa.Column("alarms", sa.ARRAY(_INT), nullable=False),
+    _column("reason", _TEXT),
+    sa.Column("state", pg.JSONB, nullable=False),
+    _key("as_of", "target", "pool"),
+)
+"""Whether clicks leave what a pool's champion (`model_id`) expects: what the day's hours did to its detector (`learning.drift.Day`), and its
+state after the day. `target` is ctr, since hours know clicks only. `evidence` is the day's peak, hours, and `change` what it speaks for; NULL, with
+the `reason`, where no hour was judged. `alarms` are hours of the day, 0 to 23."""
+
 purchase_signals = sa.Table(
     "purchase_signals",
     metadata,

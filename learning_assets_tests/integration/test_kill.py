@@ -317,7 +317,9 @@ def state(store: Store, before: date | None = None) -> State:
             found[f"{asset} {day}"] = store.lake.read(asset, day)
     # The order in which threads add numbers up differs from run to run, and with it the last digits.
     told = {
-        name: rows.drop(CLOCKS_AND_IDS | OF_THE_FETCH, strict=False).with_columns(cs.float().round_sig_figs(9))
+        name: rows.drop(CLOCKS_AND_IDS | OF_THE_FETCH, strict=False).with_columns(
+            cs.float().round_sig_figs(9), cs.by_dtype(pl.List(pl.Float64)).list.eval(pl.element().round_sig_figs(9))
+        )
         for name, rows in found.items()
     }
     return {name: sorted(map(repr, rows.iter_rows())) for name, rows in told.items()}

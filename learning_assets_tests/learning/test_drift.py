@@ -14,6 +14,7 @@ from numpy.testing import assert_allclose
 
 from learning_assets.learning import drift
 from learning_assets.learning.drift import CHANGES, State
+from learning_assets.settings import Models
 
 START = date(2026, 3, 1)
 THRESHOLD = 20_000.0
@@ -308,3 +309,67 @@ def test_hourly_counts_are_those_of_predicted_ads():
         {"date": [START] * 3, "account_id": ["a"] * 3, "ad_id": ["1", "2", "3"], "predicted": [0.01, 0.02, None]}
     )
     assert drift.hourly(delivery, predictions).rows() == [("a", START, 0, 6, 5.0), ("a", START, 1, 2, 1.0)]
+
+
+# -- a day of the product
+
+RULES = Models(drift_min_days=5, drift_profile_days=10)
+
+
+def two_accounts(days: int) -> pl.DataFrame:
+    """Hours of two accounts of one stream, the second by the later half of the days only."""
+    first = past_hours(11, days, 60.0, WAVE).drop("expected")
+    second = past_hours(12, days, 30.0, EVEN).drop("expected").with_columns(account_id=pl.lit("b"))
+    return pl.concat([first, second.filter(pl.col("date") >= START + timedelta(days // 2))])
+
+
+def test_days_one_by_one_give_what_one_pass_gives():
+    hours, phi = two_accounts(20), {"pool": 1.3}
+    states: dict[str, State] = {}
+    expected, peaks = [], []
+    for day in (START + timedelta(n) for n in range(20)):
+        today, past = hours.filter(date=day), hours.filter(pl.col("date") < day)
+        found = drift.watch(day, today, past, states, phi, RULES)
+        assert drift.watch(day, today, past, states, phi, RULES) == found, "from the same state comes the same day"
+        states = {name: State.from_json(json.loads(json.dumps(one.state.to_json()))) for name, one in found.items()}
+        peaks += [one.peak for one in found.values()]
+        # An account is judged after five days, the second from ten days later; the profile is that of the last ten days.
+        judged = ["a"] * (day >= START + timedelta(5)) + ["b"] * (day >= START + timedelta(15))
+        window = past.filter(pl.col("date") >= day - timedelta(10))
+        expected.append(drift.expect(today.filter(pl.col("account_id").is_in(judged)), window, phi))
+    whole = drift.advance({}, pl.concat(expected), RULES.drift_hours)["pool"]
+    assert states["pool"] == whole.state
+    assert max(peaks) == whole.peak
+    assert (len(peaks), whole.alarms) == (15, ())
+
+
+def test_hours_that_end_late_are_added_to_those_of_the_day():
+    hours = two_accounts(20)
+    day, before = START + timedelta(19), START + timedelta(18)
+    late = (pl.col("account_id") == "b") & (pl.col("date") == before)
+    today, past = hours.filter((pl.col("date") == day) | late), hours.filter((pl.col("date") < day) & ~late)
+    state = State((5.0,) * len(CHANGES), (before, 23))
+    found = drift.watch(day, today, past, {"pool": state}, {}, RULES)["pool"]
+    moved = drift.expect(today.with_columns(date=pl.lit(day)), past.filter(pl.col("date") >= day - timedelta(10)), {})
+    assert moved["clicks"].sum() == today["clicks"].sum()
+    assert found == drift.advance({"pool": state}, moved, RULES.drift_hours)["pool"]
+    assert found.state.last == (day, 23)
+
+
+def test_a_day_without_hours_that_can_be_judged_leaves_the_state():
+    hours, state = two_accounts(4), State((2.0,) * len(CHANGES), (START, 23))
+    day = START + timedelta(3)
+    today, past = hours.filter(date=day), hours.filter(pl.col("date") < day)
+    for given_hours, known in ((today.clear(), past), (today, past), (today, past.clear())):
+        found = drift.watch(day, given_hours, known, {"pool": state}, {"pool": 2.0}, RULES)
+        assert found == {"pool": drift.Day(state, None, None, ())}
+        assert drift.watch(day, given_hours, known, {}, {}, RULES) == {}
+    with pytest.raises(ValueError, match="is not after 2026-03-04 23"):
+        drift.watch(
+            day,
+            two_accounts(20).filter(date=day),
+            two_accounts(20).filter(pl.col("date") < day),
+            {"pool": State(last=(day, 23))},
+            {},
+            Models(drift_min_days=1),
+        )

@@ -209,6 +209,9 @@ def test_drift_fires_where_the_detector_alarmed(found, fired):
     trigger = by_name(replace(CALM, drift=found, drift_change=-0.1))["drift"]
     assert (trigger.fired, trigger.value, trigger.threshold) == (fired, found, 20_000)
     assert ("the likeliest change of the rate is -10%" in trigger.reason) is fired
+    if found is None:
+        assert trigger.reason == "Not fired: the hourly stream is not watched."
+        assert by_name(replace(CALM, drift_unknown="it rained"))["drift"].reason == "Not fired: it rained."
 
 
 @pytest.mark.parametrize(
