@@ -186,7 +186,8 @@ def incremental_equals_full(rng: np.random.Generator, days: int = 45) -> bool:
                 earlier = day - timedelta(days=int(back))
                 if earlier >= START:
                     swap(lake, earlier, _facts(rng, earlier), day)
-            weekly_sums(lake, day, 28).collect(), times(lake, day, 28).collect()
+            for kept_anew in (weekly_sums(lake, day, 28), times(lake, day, 28)):
+                kept_anew.collect()
         last = START + timedelta(days=days - 1)
         kept = weekly_sums(lake, last, 28).collect(), times(lake, last, 28).collect()
         daily = lake.scan("actuals", START, last).collect().with_columns(week=week)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner, Result
 
 from learning_assets import cli
-from learning_assets.assets.models import champion_of
+from learning_assets.assets.champions import champion_of
 from learning_assets.learning.targets import CTR
 from learning_assets.rollback import history, put_back
 from learning_assets.store.champions import ChampionError, Rollback

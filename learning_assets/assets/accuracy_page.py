@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from learning_assets.assets import page
+from learning_assets.assets.cards import effect_rows, importance_and_effects
 from learning_assets.assets.day import Day
-from learning_assets.assets.model_plots import effect_rows, importance_and_effects
 from learning_assets.assets.outcomes import predicted
 from learning_assets.assets.page import Page, Section
 from learning_assets.learning import calibration, following

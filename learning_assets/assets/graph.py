@@ -11,7 +11,7 @@ import polars as pl
 from learning_assets.assets.day import Day, next_in_chain
 from learning_assets.assets.report import markdown_table, percent, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.assets.words import choice, in_a_sentence, place
+from learning_assets.assets.words import choice, in_a_sentence, place, sureness
 from learning_assets.learning import graph
 from learning_assets.learning.graph import Change, Graph
 from learning_assets.partitions import DAILY
@@ -86,7 +86,7 @@ def in_words(found: Graph) -> pl.DataFrame:
                 "what is known": in_a_sentence(row),
                 "where": place(row),
                 "as": row["kind"],
-                "sure of the direction": f"{100 * row['confidence']:.0f} %",
+                "sure of the direction": sureness(row["confidence"]),
                 "since": str(row["valid_from"]),
                 "last confirmed": str(row["confirmed_on"]),
             }

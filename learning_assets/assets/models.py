@@ -3,15 +3,14 @@
 import json
 import time
 from dataclasses import asdict, dataclass
-from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, get_args
 
 import dagster as dg
 import polars as pl
 
-from learning_assets.assets import retrains, training, watching
+from learning_assets.assets import cards, retrains, training, watching
+from learning_assets.assets.champions import Retrained, Status, last_champion, last_trained, measured
 from learning_assets.assets.day import Day, next_in_chain
-from learning_assets.assets.model_plots import importance_and_effects
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.pointer import one_at_a_time, with_rollbacks
 from learning_assets.assets.report import Number, markdown_table, report
@@ -26,12 +25,8 @@ from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
-from learning_assets.store.walls import PIPELINE, Pool
+from learning_assets.store.walls import Pool
 
-if TYPE_CHECKING:
-    import altair as alt
-
-Status = Literal["no_retrain_needed", "retrained", "insufficient_data", "kept_champion", "rolled_back"]
 CREATIVE_COLUMNS = ["account_id", "creative_id", "text", "hook_types", *dna.FEATURES]
 
 
@@ -43,16 +38,6 @@ class RetrainConfig(dg.Config):
 
     search: bool = False
     """Choose the parameters of each challenger that is trained from a grid around the settings' own, by a split in time inside its training days."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retrained:
-    """What became of a pool's champion of a target on a day; a row of `champions`, and of `models` where a challenger was trained."""
-
-    status: Status
-    reason: str
-    champion: dict[str, Any]
-    model: dict[str, Any] | None = None
 
 
 @dg.asset(
@@ -76,20 +61,24 @@ def retrained_model(
     champion and than the accounts' empirical-Bayes means on the hold-out, which neither saw.
     """
     day = next_in_chain(context, store, source, "retrained_model")
-    facts, creatives = observed(store, settings, day), store.creatives(CREATIVE_COLUMNS)
-    pools, watched = store.pools(), judged_hours(store, day)
-    done = [
-        retrain(store, settings, day, pool, target, facts, creatives, watched, force=config.force, search=config.search)
-        for pool in pools
-        for target in TARGETS.values()
-    ]
+    check = Check(
+        store=store,
+        settings=settings,
+        day=day,
+        facts=observed(store, settings, day),
+        creatives=store.creatives(CREATIVE_COLUMNS),
+        watched=judged_hours(store, day),
+        force=config.force,
+        search=config.search,
+    )
+    pools = store.pools()
+    done = [retrain(check, pool, target) for pool in pools for target in TARGETS.values()]
     done = with_rollbacks(store, day.date, done)
     models, champions = [one.model for one in done if one.model], [one.champion for one in done]
-    told = in_words(done)
-    numbers = figures(told, done) | retrains.figures(store, day.date, models) | watched.figures(pools)
-    cards = {f"card_{one.champion['target']}_{one.champion['pool']}": _card(one) for one in done if one.model}
+    told = cards.in_words(done)
+    numbers = figures(told, done) | retrains.figures(store, day.date, models) | check.watched.figures(pools)
     # The pointer moves last, with its registry: a run that is killed before has not learned the day, and the old champion is in force.
-    beside = {"models": _rows(store, "models", models), "click_hours": watched.hours, "click_drift": watched.drift}
+    beside = {"models": _rows(store, "models", models), "click_hours": check.watched.hours, "click_drift": check.watched.drift}
     written = store.champions.replace(
         day.date, _rows(store, "champions", champions), beside, now=store.now, onward=day.replaying
     )
@@ -98,16 +87,8 @@ def retrained_model(
         store.tables.schema("champions"),
         numbers,
         table=markdown_table(told, day.simulated, "The champions."),
-        plot=None if day.quiet else drawn(models, day),
-        tables=cards,
-    )
-
-
-def in_words(done: list[Retrained]) -> pl.DataFrame:
-    """What became of each champion."""
-    return pl.DataFrame(
-        [{"of": one.champion["target"].upper(), **one.champion, "why": one.reason} for one in done],
-        schema={"pool": pl.String, "of": pl.String, "status": pl.String, "why": pl.String},
+        plot=None if day.quiet else cards.drawn(models, day),
+        tables={f"card_{one.champion['target']}_{one.champion['pool']}": cards.card_of(one) for one in done if one.model},
     )
 
 
@@ -122,44 +103,32 @@ def figures(told: pl.DataFrame, done: list[Retrained]) -> dict[str, Number]:
     }
 
 
-def drawn(models: list[dict[str, Any]], day: Day) -> "alt.TopLevelMixin | None":
-    """What the day's challengers use and what that does, of the pool whose samples are largest; None where none was trained."""
-    import altair as alt
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a day's check of all champions knows.
 
-    if not models:
-        return None
-    pool = max(models, key=lambda model: model["ad_days"])["pool"]
-    kind = " (simulated)" if day.simulated else ""
-    charts = [
-        importance_and_effects(json.loads(model["card"]), f"What {model['model_id']} uses{kind}")
-        for model in models
-        if model["pool"] == pool
-    ]
-    found = [chart for chart in charts if chart is not None]
-    return alt.vconcat(*found, spacing=30) if found else None
+    `facts`: `outcomes.observed`; `creatives`: CREATIVE_COLUMNS; `force` and `search` as for `RetrainConfig`.
+    """
+
+    store: Store
+    settings: Settings
+    day: Day
+    facts: pl.DataFrame
+    creatives: pl.DataFrame
+    watched: Watched
+    force: bool
+    search: bool
 
 
-def retrain(
-    store: Store,
-    settings: Settings,
-    day: Day,
-    pool: Pool,
-    target: Target,
-    facts: pl.DataFrame,
-    creatives: pl.DataFrame,
-    watched: Watched,
-    *,
-    force: bool,
-    search: bool,
-) -> Retrained:
-    """Decide whether a pool's model of a target is trained anew, do it, and let it contest the champion; `force` and `search` as for `RetrainConfig`."""
-    rules = settings.models
-    mine = facts.filter(pl.col("account_id").is_in(pool.account_ids))
-    texts = creatives.filter(pl.col("account_id").is_in(pool.account_ids))
+def retrain(check: Check, pool: Pool, target: Target) -> Retrained:
+    """Decide whether a pool's model of a target is trained anew, do it, and let it contest the champion."""
+    store, day = check.store, check.day
+    rules = check.settings.models
+    mine = check.facts.filter(pl.col("account_id").is_in(pool.account_ids))
+    texts = check.creatives.filter(pl.col("account_id").is_in(pool.account_ids))
     last = last_champion(store, pool, target, day.date)
     incumbent_id = last["model_id"] if last else None
-    known = evidence(store, settings, day, pool, target, incumbent_id, watched, force=force)
-    fired = triggers.evaluate(known, rules)
+    fired = triggers.evaluate(evidence(check, pool, target, incumbent_id), rules)
     row: dict[str, Any] = {
         "as_of": day.date,
         "owner": pool.owner,
@@ -188,9 +157,9 @@ def retrain(
         seen,
         texts,
         rules,
-        min_owners=settings.patterns.min_owners,
+        min_owners=check.settings.patterns.min_owners,
         target=target.name,
-        search=search,
+        search=check.search,
     )
     incumbent = None if incumbent_id is None else RateModel.load(store.artifacts.folder(incumbent_id))
     verdict = retraining.contest(incumbent, challenger, mine, texts, rules)
@@ -218,27 +187,18 @@ def retrain(
     )
 
 
-def evidence(
-    store: Store,
-    settings: Settings,
-    day: Day,
-    pool: Pool,
-    target: Target,
-    incumbent_id: str | None,
-    watched: Watched,
-    *,
-    force: bool,
-) -> Evidence:
+def evidence(check: Check, pool: Pool, target: Target, incumbent_id: str | None) -> Evidence:
     """What the triggers of a pool's target rest on."""
+    store, day, rules = check.store, check.day, check.settings.models
     tried_on = last_trained(store, pool, target, day.date)
     return Evidence(
         day=day.date,
         tried_on=tried_on,
-        max_age_days=day.pick(settings.models.max_age_days, settings.models.archive_max_age_days),
+        max_age_days=day.pick(rules.max_age_days, rules.archive_max_age_days),
         **measured(store, pool, target, day.date, incumbent_id),
-        **watched.evidence(pool, target),
+        **check.watched.evidence(pool, target),
         purchase_signals=store.signals.waiting(pool.account_ids, day.date, tried_on),
-        forced=force,
+        forced=check.force,
     )
 
 
@@ -272,77 +232,5 @@ def registered(challenger: RateModel, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def last_champion(store: Store, pool: Pool, target: Target, day: date) -> dict[str, Any] | None:
-    """A pool's row of `champions` of the newest day before `day`."""
-    before = store.newest_day("retrained_model", before=day)
-    if before is None:
-        return None
-    rows = store.tables.read("champions", PIPELINE, as_of=before, target=target.name, pool=pool.name).to_dicts()
-    return rows[0] if rows else None
-
-
-def champion_of(store: Store, pool: Pool, target: Target, day: date) -> tuple[str, RateModel] | None:
-    """A pool's champion as of a day, with its id; None where none has won yet."""
-    rows = store.tables.read("champions", PIPELINE, until=day, latest=True, target=target.name, pool=pool.name).to_dicts()
-    if not rows or rows[0]["model_id"] is None:
-        return None
-    return rows[0]["model_id"], RateModel.load(store.artifacts.folder(rows[0]["model_id"]))
-
-
-def last_trained(store: Store, pool: Pool, target: Target, day: date) -> date | None:
-    """The newest day before `day` on which a challenger was trained."""
-    rows = store.tables.read("models", PIPELINE, columns=["as_of"], target=target.name, pool=pool.name)
-    return rows.filter(pl.col("as_of") < day)["as_of"].max()  # pyright: ignore[reportReturnType]
-
-
-def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str | None) -> dict[str, Any]:
-    """What was measured of the champion's predictions over the pool as of `day` (`triggers.FIGURES`); None where there is none or nothing was."""
-    nothing = dict.fromkeys(triggers.FIGURES)
-    if model_id is None:
-        return nothing
-    rows = store.tables.read(
-        "prediction_comparisons",
-        PIPELINE,
-        columns=["impressions", "account_id", *triggers.FIGURES],
-        as_of=day,
-        pool=pool.name,
-        segment="all",
-        model="xgboost",
-        metric=target.name,
-    ).filter(pl.col("account_id").is_null(), pl.col("expected").is_not_null())
-    best = rows.sort("impressions", descending=True).select(triggers.FIGURES).head(1).to_dicts()
-    return best[0] if best else nothing
-
-
 def _rows(store: Store, name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=store.tables.schema(name))
-
-
-def _card(one: Retrained) -> str:
-    """A challenger's card as markdown: what it saw, how it did, what it uses."""
-    assert one.model is not None
-    card = json.loads(one.model["card"])
-    lines = [f"**{one.model['model_id']}**: {one.status.replace('_', ' ')}. {one.reason}", ""]
-    days = f"{one.model['trained_from']} to {one.model['trained_until']}"
-    lines += [
-        f"Trained on {one.model['ad_days']:,} ad-days of {one.model['ads']:,} ads, {days}, in {one.model['seconds']:.1f} s."
-    ]
-    lines += [f"Text model: {card['text']}.", ""]
-    lines += ["| feature | share of gain |", "|---|---|"]
-    lines += [f"| {name} | {gain:.3f} |" for name, gain in card["importance"][:12]]
-    if card["search"]:
-        lines += ["", f"Parameters were searched for. {card['search']['reason']}", "", *_candidates(card["search"])]
-    return "\n".join(lines)
-
-
-def _candidates(search: dict[str, Any]) -> list[str]:
-    """The candidates of a search as a markdown table, the best first."""
-    tried = sorted(search["candidates"], key=lambda one: one["log_loss"])
-    if not tried:
-        return []
-    names = list(tried[0]["parameters"])
-    lines = [f"| {' | '.join(names)} | log loss |", "|---" * (len(names) + 1) + "|"]
-    for one in tried:
-        values = [f"{value:g}" for value in one["parameters"].values()]
-        lines.append(f"| {' | '.join(values)} | {one['log_loss']:.7f} |")
-    return lines

@@ -16,7 +16,7 @@ from learning_assets.store.models import ModelError
 from learning_assets.store.store import Store
 
 if TYPE_CHECKING:
-    from learning_assets.assets.models import Retrained
+    from learning_assets.assets.champions import Retrained
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,8 +8,9 @@ import polars as pl
 
 from learning_assets.assets import PREDICTIONS
 from learning_assets.assets.attributes import bins_of, described, measured
+from learning_assets.assets.champions import champion_of
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.models import CREATIVE_COLUMNS, champion_of
+from learning_assets.assets.models import CREATIVE_COLUMNS
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries

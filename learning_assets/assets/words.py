@@ -90,6 +90,11 @@ def counted(number: int | None, thing: str) -> str:
     return f"an unknown number of {thing}s" if number is None else f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
+def sureness(confidence: float) -> str:
+    """A probability between 0 and 1 in per cent: `95 %`; nothing is more than `over 99 %` sure."""
+    return "over 99 %" if confidence > 0.99 else f"{100 * confidence:.0f} %"
+
+
 def place(row: Mapping[str, Any]) -> str:
     """Where it was seen: an account, a niche, or all accounts."""
     return row["account_id"] or row["niche"] or "all accounts"

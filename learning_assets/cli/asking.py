@@ -78,7 +78,7 @@ def why(
     ] = None,
 ) -> None:
     """Why an ad did well or badly against its account: its numbers, and the reasons in the knowledge graph, strongest first, with evidence."""
-    from learning_assets.assets.words import in_a_sentence, place
+    from learning_assets.assets.words import in_a_sentence, place, sureness
     from learning_assets.explaining import explain, in_plain_words
 
     with plain_errors():
@@ -93,7 +93,7 @@ def why(
         table = Table(*heads, title="Reasons, strongest first", caption="What correlates is no proof of a cause.")
         for number, row in enumerate(found.reasons.iter_rows(named=True), start=1):
             dates = (str(row["valid_from"]), str(row["confirmed_on"]))
-            cells = (in_a_sentence(row), place(row), row["kind"], f"{100 * row['confidence']:.0f} %", *dates)
+            cells = (in_a_sentence(row), place(row), row["kind"], sureness(row["confidence"]), *dates)
             table.add_row(str(number), *(escape(cell) for cell in cells))
         console.print(table)
 

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from learning_assets.assets import PREDICTIONS, accuracy_page, model_plots, page
+from learning_assets.assets import PREDICTIONS, accuracy_page, cards, page
 from learning_assets.assets.accuracy_report import REPORTS, pages, written
 from learning_assets.assets.day import QUIET_TAG, day_by_itself
 from learning_assets.automation.replay import QUIET_CONSOLE
@@ -117,14 +117,14 @@ def test_levels_and_features_are_text_and_a_card_without_effects_has_importance_
         "importance": [["audience", 0.9], ["weekday", 0.1], ["cta", 0.0]],
         "effects": [{"feature": "audience", "values": [None, "</script><b>"], "predicted": [1.5, 2.5]}],
     }
-    chart = model_plots.importance_and_effects(card)
+    chart = cards.importance_and_effects(card)
     assert chart is not None
     assert "<" not in page.figure(chart, "").replace("<figure>", "").split('json">')[1].split("</script>")[0]
-    assert model_plots.effect_rows(card) == [("audience", "(none)", 1.5), ("audience", "</script><b>", 2.5)]
+    assert cards.effect_rows(card) == [("audience", "(none)", 1.5), ("audience", "</script><b>", 2.5)]
     del card["effects"]
-    assert model_plots.importance_and_effects(card) is not None
-    assert model_plots.effect_rows(card) == []
-    assert model_plots.importance_and_effects(card | {"importance": [["cta", 0.0]]}) is None
+    assert cards.importance_and_effects(card) is not None
+    assert cards.effect_rows(card) == []
+    assert cards.importance_and_effects(card | {"importance": [["cta", 0.0]]}) is None
 
 
 def test_an_owners_page_shows_no_other_account(learned: Learned):

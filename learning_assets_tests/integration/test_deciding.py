@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from learning_assets.assets.models import champion_of
+from learning_assets.assets.champions import champion_of
 from learning_assets.learning.targets import CTR
 from learning_assets_tests.integration import children
 from learning_assets_tests.integration.children import Child

@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from learning_assets.assets import LAKE
-from learning_assets.assets.models import champion_of
+from learning_assets.assets.champions import champion_of
 from learning_assets.build import open_store
 from learning_assets.clock import days_between
 from learning_assets.learning import memory

@@ -1,19 +1,78 @@
-"""What a trained model uses and what that does, as a plot: importance and partial effects.
+"""What a day's retraining tells a person: the champions in words, a card for each challenger, and plots of what models use.
 
-What belongs here: drawing what stands on a model's card. What does not: computing it (`learning.ctr_model`, `learning.effects`), and where it is shown.
+What belongs here: words and drawings of what stands on a model's card. What does not: computing it (`learning.ctr_model`, `learning.effects`), and the
+page around it (`accuracy_page`).
 """
 
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from learning_assets.assets.champions import Retrained
+from learning_assets.assets.day import Day
 from learning_assets.assets.page import COLOURS
 
 if TYPE_CHECKING:
     import altair as alt
 
 _DRAWN_FEATURES = 12
+
+
+def in_words(done: list[Retrained]) -> pl.DataFrame:
+    """What became of each champion."""
+    return pl.DataFrame(
+        [{"of": one.champion["target"].upper(), **one.champion, "why": one.reason} for one in done],
+        schema={"pool": pl.String, "of": pl.String, "status": pl.String, "why": pl.String},
+    )
+
+
+def card_of(one: Retrained) -> str:
+    """A challenger's card as markdown: what it saw, how it did, what it uses."""
+    assert one.model is not None
+    card = json.loads(one.model["card"])
+    lines = [f"**{one.model['model_id']}**: {one.status.replace('_', ' ')}. {one.reason}", ""]
+    days = f"{one.model['trained_from']} to {one.model['trained_until']}"
+    lines += [
+        f"Trained on {one.model['ad_days']:,} ad-days of {one.model['ads']:,} ads, {days}, in {one.model['seconds']:.1f} s."
+    ]
+    lines += [f"Text model: {card['text']}.", ""]
+    lines += ["| feature | share of gain |", "|---|---|"]
+    lines += [f"| {name} | {gain:.3f} |" for name, gain in card["importance"][:12]]
+    if card["search"]:
+        lines += ["", f"Parameters were searched for. {card['search']['reason']}", "", *_candidates(card["search"])]
+    return "\n".join(lines)
+
+
+def _candidates(search: dict[str, Any]) -> list[str]:
+    """The candidates of a search as a markdown table, the best first."""
+    tried = sorted(search["candidates"], key=lambda one: one["log_loss"])
+    if not tried:
+        return []
+    names = list(tried[0]["parameters"])
+    lines = [f"| {' | '.join(names)} | log loss |", "|---" * (len(names) + 1) + "|"]
+    for one in tried:
+        values = [f"{value:g}" for value in one["parameters"].values()]
+        lines.append(f"| {' | '.join(values)} | {one['log_loss']:.7f} |")
+    return lines
+
+
+def drawn(models: list[dict[str, Any]], day: Day) -> "alt.TopLevelMixin | None":
+    """What the day's challengers use and what that does, of the pool whose samples are largest; None where none was trained."""
+    import altair as alt
+
+    if not models:
+        return None
+    pool = max(models, key=lambda model: model["ad_days"])["pool"]
+    kind = " (simulated)" if day.simulated else ""
+    charts = [
+        importance_and_effects(json.loads(model["card"]), f"What {model['model_id']} uses{kind}")
+        for model in models
+        if model["pool"] == pool
+    ]
+    found = [chart for chart in charts if chart is not None]
+    return alt.vconcat(*found, spacing=30) if found else None
 
 
 def importance_and_effects(card: Mapping[str, Any], title: str = "") -> "alt.HConcatChart | None":
