@@ -7,14 +7,14 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets import PREDICTIONS
-from learning_assets.assets.attributes import bins_of, described, measured
+from learning_assets.assets.attributes import ATTRIBUTES, bins_of, described, measured
 from learning_assets.assets.champions import champion_of
 from learning_assets.assets.day import Day, day_of
 from learning_assets.assets.models import CREATIVE_COLUMNS
 from learning_assets.assets.outcomes import observed
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.learning import baselines, ensemble, retraining, score
+from learning_assets.learning import baselines, ensemble, formula, retraining, score
 from learning_assets.learning.targets import CTR, TARGETS, Target
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
@@ -31,7 +31,7 @@ _FOUND = [name for name in PREDICTIONS if name not in ("as_of", "date", "made_at
     partitions_def=DAILY,
     deps=["ad_catalog", "actuals", "creative_dna", "winning_formulas", "retrained_model"],
     kinds={"xgboost", "polars", "parquet"},
-    code_version=f"{retraining.VERSION}+vote-{ensemble.VERSION}",
+    code_version=f"{retraining.VERSION}+vote-{ensemble.VERSION}+dna-{score.VERSION}",
 )
 @bounded_retries
 def predictions(
@@ -100,7 +100,7 @@ def live_next(catalog: pl.LazyFrame, day: Day) -> pl.LazyFrame:
 class Known:
     """What all models of a day are told.
 
-    `live`: the ads of the next step; `facts`: `outcomes.observed`; `creatives`: as models read them; `attributes`: of the live ads' creatives; `stored`: what
+    `live`: the ads of the next step; `facts`: `outcomes.observed`; `creatives`: as models read them; `attributes`: of the creatives of both; `stored`: what
     XGBoost and the DNA score said of past days before them; `formulas`: the day's.
     """
 
@@ -125,14 +125,16 @@ def known_on(store: Store, settings: Settings, day: Day) -> Known:
         .select("date", *_AD, "metric", "model", "predicted")
         .collect()
     )
+    facts = observed(store, settings, day)
+    shown = pl.concat([live.select(_CREATIVE), facts.select(_CREATIVE)])
     return Known(
         store=store,
         settings=settings,
         day=day,
         live=live,
-        facts=observed(store, settings, day),
+        facts=facts,
         creatives=store.creatives(CREATIVE_COLUMNS),
-        attributes=described(measured(store, live), bins_of(store, day.date)),
+        attributes=described(measured(store, shown), bins_of(store, day.date)),
         stored=stored,
         formulas=store.tables.read("winning_formulas", PIPELINE, until=day.date, latest=True),
     )
@@ -150,7 +152,7 @@ def expect(known: Known, pool: Pool, target: Target) -> pl.DataFrame:
         account_mean=rates["account_rate"].clip(upper_bound=target.highest),
         own_history=rates["own_rate"].clip(upper_bound=target.highest),
         xgboost=_trees(known, champion[1], ads, seen) if champion else None,
-        dna_score=_dna(known, pool, rates) if target is CTR else None,
+        dna_score=_dna(known, pool, target, rates, seen),
     ).with_columns(pl.col(*ensemble.MEMBERS, "account_mean").cast(pl.Float64))
     voted = together(known, target, members, seen)
     said = [
@@ -185,8 +187,17 @@ def _trees(known: Known, model: retraining.RateModel, ads: pl.DataFrame, seen: p
     return pl.Series(model.predict(ads, seen, texts, known.settings.models)).fill_nan(None)
 
 
-def _dna(known: Known, pool: Pool, rates: pl.DataFrame) -> pl.Series | None:
-    """What the ads are expected to have by what they are made of: the score over all consenting accounts, or the owner's account's own."""
+def _dna(known: Known, pool: Pool, target: Target, rates: pl.DataFrame, seen: pl.DataFrame) -> pl.Series:
+    """What the ads are expected to have by what they are made of."""
+    model = _scored(known, pool) if target is CTR else _made(known, pool, target, seen)
+    made_of = rates.select(*_CREATIVE, "audience", "account_rate").join(
+        known.attributes, on=_CREATIVE, how="left", maintain_order="left"
+    )
+    return score.rates(made_of, model).clip(upper_bound=target.highest)
+
+
+def _scored(known: Known, pool: Pool) -> score.Model | None:
+    """The model behind the score of creatives, which is of CTR: over all consenting accounts, or of the owner's account."""
     scope = (
         pl.col("scope") == "all"
         if pool.name == SHARED
@@ -194,13 +205,19 @@ def _dna(known: Known, pool: Pool, rates: pl.DataFrame) -> pl.Series | None:
     )
     rows = known.formulas.filter(scope)
     # An owner of several accounts has a score for each; without a common one none of them speaks for all.
-    if rows.filter(kind="scope").height != 1:
-        return None
-    model, _ = score.restored(rows)
-    made_of = rates.select(*_CREATIVE, "audience", "account_rate").join(
-        known.attributes, on=_CREATIVE, how="left", maintain_order="left"
-    )
-    return score.rates(made_of, model)
+    return score.restored(rows)[0] if rows.filter(kind="scope").height == 1 else None
+
+
+def _made(known: Known, pool: Pool, target: Target, seen: pl.DataFrame) -> score.Model | None:
+    """The same model of a rate that has no score, learned from the pool's facts."""
+    week = pl.col("date").dt.truncate("1w")
+    by = ["owner", *_AD, "creative_id", "audience", "experiment_id"]
+    sums = seen.group_by(*by, week=week, maintain_order=True).agg(pl.col(target.exposure, target.events).sum())
+    carried = ["creative_id", "audience"]
+    units = formula.units(sums.with_columns(fingerprint="creative_id"), carried, target.events, target.exposure)
+    described = units.join(known.attributes, on=_CREATIVE, how="left", maintain_order="left")
+    min_owners = known.settings.patterns.min_owners if pool.name == SHARED else 1
+    return score.learn_rates(described, ATTRIBUTES, known.settings.formula, min_owners=min_owners)
 
 
 def together(known: Known, target: Target, members: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:

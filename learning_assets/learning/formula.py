@@ -84,7 +84,9 @@ _SMOOTHING = 0.5
 """Clicks added to observed and expected ones before their logarithm."""
 
 
-def units(sums: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
+def units(
+    sums: pl.DataFrame, carried: Sequence[str], events: str = "link_clicks", exposure: str = "impressions"
+) -> pl.DataFrame:
     """Creatives with their clicks against what their account's mean expects of the same weeks.
 
     Parameters
@@ -93,6 +95,7 @@ def units(sums: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
         assigned at random and the sample ratio is sound), week, impressions, link_clicks and the columns `carried`. Rows without
         impressions or with an unknown count are left out.
     carried : attributes and numbers, taken from the copy with most impressions.
+    events, exposure : columns of another rate, in place of clicks and impressions, which stand for them in what follows.
 
     Returns
     -------
@@ -106,13 +109,13 @@ def units(sums: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
     """
     if taken := sorted({*carried} & {*_FIGURES}):
         raise ValueError(f"These are names of figures; carry {', '.join(map(repr, taken))} under another name.")
-    rows = _rows(sums, carried).drop_nulls("link_clicks")
+    rows = _rows(sums, carried, (exposure, events)).drop_nulls(events).rename({exposure: "impressions", events: "clicks"})
     stratum = ["account_id", pl.coalesce("experiment_id", pl.col("week").cast(pl.String))]
-    rate = pl.col("link_clicks").sum().over(stratum) / pl.col("impressions").sum().over(stratum)
+    rate = pl.col("clicks").sum().over(stratum) / pl.col("impressions").sum().over(stratum)
     weeks = (
         rows.with_columns(expected=rate * pl.col("impressions"))
         .group_by("owner", *_SERIES, "week")
-        .agg(pl.col("impressions").sum(), pl.col("link_clicks").sum().alias("clicks"), pl.col("expected").sum())
+        .agg(pl.col("impressions", "clicks", "expected").sum())
         .sort(*_SERIES, "week")
     )
     return (
@@ -240,13 +243,13 @@ def mine(
     )
 
 
-def _rows(sums: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:
+def _rows(sums: pl.DataFrame, carried: Sequence[str], counts: Sequence[str] = _COUNTS) -> pl.DataFrame:
     """Rows with impressions, with the `unit` that each belongs to."""
-    names = [*dict.fromkeys(("owner", "account_id", "ad_id", "fingerprint", "experiment_id", "week", *_COUNTS, *carried))]
+    names = [*dict.fromkeys(("owner", "account_id", "ad_id", "fingerprint", "experiment_id", "week", *counts, *carried))]
     if missing := [name for name in names if name not in sums.columns]:
         raise ValueError(f"The sums lack the columns {missing}; they need {names}.")
     unit = pl.coalesce("fingerprint", pl.format("ad {}", "ad_id"))
-    return sums.select(names).filter(pl.col("impressions") > 0).with_columns(unit=unit)
+    return sums.select(names).filter(pl.col(counts[0]) > 0).with_columns(unit=unit)
 
 
 def _described(rows: pl.DataFrame, carried: Sequence[str]) -> pl.DataFrame:

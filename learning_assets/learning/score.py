@@ -59,6 +59,8 @@ _FIRST_SHARE = 0.4
 """Share of the weeks whose ads no block scores: the first model learns from them."""
 _MIN_COHORT = 4
 """Ads of an account and block below which they have no median."""
+_MIN_EXPECTED = 5.0
+"""Events that an account's mean expects of an ad, below which `learn_rates` does not use it."""
 _MIN_ACCOUNTS = 5
 """Accounts from which on errors are clustered by account."""
 
@@ -157,7 +159,13 @@ def history(sums: pl.DataFrame, attributes: Sequence[str], settings: Formula) ->
     )
     cuts: list[date] = [weeks[place] for place in places if 0 < place < weeks.len()]
     frames = [_ads(sums if cut is None else sums.filter(pl.col("week") < cut), attributes, settings) for cut in (None, *cuts)]
-    long = [_long(frame, attributes) for frame in frames]
+    return _history(frames, [_long(frame, attributes) for frame in frames], attributes, cuts)
+
+
+def _history(
+    frames: Sequence[pl.DataFrame], long: Sequence[pl.DataFrame], attributes: Sequence[str], cuts: Sequence[date]
+) -> History:
+    """`frames` and what `_long` makes of them: the ads at the end, and before each cut."""
     values = pl.concat(long).select("attribute", "value").unique().sort("attribute", "value").with_row_index("code")
     number = {name: place for place, name in enumerate(attributes)}
     coded = [_coded(frame, one, values, attributes) for frame, one in zip(frames, long, strict=True)]
@@ -195,9 +203,26 @@ def learn(
     validation = _validate(_later(past, ads, account_ids, settings, min_owners), ads.frame.height, settings)
     if validation.says_nothing:
         return None, validation
-    fitted = _fit(past, ads, settings, min_owners)
-    weights = past.values[fitted.codes].with_columns(weight=pl.Series(fitted.weights), share=pl.Series(fitted.share))
-    return Model(weights, fitted.spread), validation
+    return _fit(past, ads, settings, min_owners).model(past), validation
+
+
+def learn_rates(units: pl.DataFrame, attributes: Sequence[str], settings: Formula, *, min_owners: int = 1) -> Model | None:
+    """The additive model of any rate, for `rates`. Nothing is validated: whoever uses it finds out what it is worth.
+
+    Parameters
+    ----------
+    units : `formula.units` of the rate's events and exposure, with the attributes; those of which fewer than `_MIN_EXPECTED` events were expected are left
+        out, since the log of their ratio is biased.
+    attributes : columns of String or List(String).
+    settings, min_owners : as for `learn`; None where fewer than `min_scored` units are left.
+    """
+    kept = units.filter(pl.col("expected") >= _MIN_EXPECTED)
+    if kept.height < settings.min_scored:
+        return None
+    kept = kept.with_columns(y=pl.col("log_ratio") - pl.col("log_ratio").median().over("account_id"))
+    long = _long(kept, attributes)
+    past = _history([kept], [long], attributes, [])
+    return _fit(past, past.ads, settings, min_owners).model(past)
 
 
 def score(
@@ -332,6 +357,11 @@ class _Fitted:
     share: Floats
     spread: float
     accounts: dict[str, Floats]
+
+    def model(self, past: History) -> Model:
+        """What is kept of it."""
+        weights = past.values[self.codes].with_columns(weight=pl.Series(self.weights), share=pl.Series(self.share))
+        return Model(weights, self.spread)
 
     def expect(self, past: History, ads: _Ads) -> Floats:
         """Sum of the weights of each ad, against its account's shares."""

@@ -80,6 +80,36 @@ def test_weights_are_the_effects_and_the_slope_is_right():
     assert validation.reason.startswith("The score told later ads apart: slope")
 
 
+def conversions(seed: int, size: float) -> pl.DataFrame:
+    """Conversions of the market's clicks at 10 %, which the hooks lift in the opposite way; half of the last week's are known."""
+    sums = market(seed, size=0.0)
+    rng = np.random.default_rng(seed)
+    lift = sums["hook"].replace_strict(EFFECTS, return_dtype=pl.Float64).to_numpy()
+    known = np.where(sums["week"].to_numpy() == sums["week"].max(), 0.5, 1.0)
+    exposed = sums["link_clicks"].to_numpy() * known
+    return sums.with_columns(
+        clicks_exposed=pl.Series(exposed), conversions=pl.Series(rng.poisson(0.1 * np.exp(-size * lift) * exposed))
+    )
+
+
+def test_any_rate_has_weights_of_its_own():
+    units = formula.units(conversions(3, 1.0), ATTRIBUTES, "conversions", "clicks_exposed")
+    weights = (
+        known(score.learn_rates(units, ATTRIBUTES, RULES)).weights.filter(attribute="hook").sort("value")["weight"].to_list()
+    )
+    assert weights[1] - weights[0] == pytest.approx(0.8, abs=0.2)
+    types = known(score.learn_rates(units, ATTRIBUTES, RULES)).weights.filter(attribute="types")["weight"]
+    assert types.abs().max() < 0.1, "types lift clicks only"  # type: ignore[operator]
+
+
+def test_a_rate_of_which_too_little_is_known_has_none():
+    units = formula.units(conversions(4, 1.0), ATTRIBUTES, "conversions", "clicks_exposed")
+    assert score.learn_rates(units.with_columns(expected=4.9), ATTRIBUTES, RULES) is None
+    assert score.learn_rates(units.head(RULES.min_scored - 1), ATTRIBUTES, RULES) is None
+    one_owner = units.with_columns(owner=pl.lit("me"))
+    assert known(score.learn_rates(one_owner, ATTRIBUTES, RULES, min_owners=2)).weights.is_empty()
+
+
 def test_probabilities_are_those_of_ads_that_come_later():
     """A model of the first weeks scores ads of other weeks, whose true levels it never saw: of those said 70 %, 70 % beat the median."""
     said, beat = [], []
