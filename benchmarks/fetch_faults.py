@@ -48,7 +48,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "version_expired": {"version": "v27.0"},
 }
 RESTATED = {
-    "restated_down": {"conversions", "conversions_7d_click", "conversions_1d_view", "revenue_micros", "conversion_type"}
+    "restated_down": {"conversions", "conversions_7d_click", "conversions_1d_view", "revenue_micros", "conversion_type"},
+    "clicks_lost": {"clicks", "link_clicks"},
 }
 """Columns that a fault makes the platform restate: what it says now is right."""
 EXPECTED_TEXT = {"unknown_cta": {"cta"}}

@@ -15,7 +15,7 @@ from learning_assets.assets import PREDICTIONS, accuracy_page, cards, page
 from learning_assets.assets.accuracy_report import REPORTS, pages, written
 from learning_assets.assets.day import QUIET_TAG, day_by_itself
 from learning_assets.automation.replay import QUIET_CONSOLE
-from learning_assets.store.walls import Wall
+from learning_assets.store.walls import PIPELINE, Wall
 from learning_assets_tests.world import Learned, Run, metadata
 
 DAY = date(2026, 3, 1)
@@ -30,7 +30,7 @@ ANY_SECTION = (
 )
 
 
-def wrote(world: Learned, wall: Wall = accuracy_page.PIPELINE) -> tuple[Path, accuracy_page.Said, str]:
+def wrote(world: Learned, wall: Wall = PIPELINE) -> tuple[Path, accuracy_page.Said, str]:
     path, said = written(world.store, day_by_itself(DAY, world.source, world.settings), world.settings, wall)
     return path, said, path.read_text(encoding="utf-8")
 
@@ -93,7 +93,7 @@ def test_what_it_says_is_what_is_stored(learned: Learned):
         "fixed_vote",
     }
     assert len(specs(text)) >= 5
-    for account in learned.store.accounts(accuracy_page.PIPELINE)["account_id"]:
+    for account in learned.store.accounts(PIPELINE)["account_id"]:
         assert account in text
 
 
@@ -129,7 +129,7 @@ def test_levels_and_features_are_text_and_a_card_without_effects_has_importance_
 
 def test_an_owners_page_shows_no_other_account(learned: Learned):
     mine = learned.store.accounts(Wall("owner_0003"))["account_id"].to_list()
-    others = set(learned.store.accounts(accuracy_page.PIPELINE)["account_id"]) - set(mine)
+    others = set(learned.store.accounts(PIPELINE)["account_id"]) - set(mine)
     path, _, text = wrote(learned, Wall("owner_0003"))
     assert path == learned.store.home / REPORTS / "owner_0003" / "2026-03-01.html"
     told = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
@@ -225,6 +225,6 @@ def test_the_latest_facts_behind_a_prediction_count(learned_copy: Learned):
     )
     lake.write("predictions", before, pl.concat([early, rows]))
     day = day_by_itself(DAY, world.source, world.settings)
-    found = accuracy_page.judged(world.store, day, 1, world.store.accounts(accuracy_page.PIPELINE)["account_id"].to_list(), 7)
+    found = accuracy_page.judged(world.store, day, 1, world.store.accounts(PIPELINE)["account_id"].to_list(), 7)
     assert found.height == rows.height
     assert set(found["as_of"]) == {before}

@@ -8,7 +8,7 @@ from learning_assets.sandbox.graph.faults import FAULTS
 STOPPED = {"token_expired", "permission", "unknown_account"}
 UNHARMED = {
     "throttle_headers", "version_expired", "same_ids", "missing_action_values", "missing_actions", "reach_absent", "restated_down",
-    "too_much_data", "too_much_1487534", "success_without_effect", "budget_changes", "foreign_edit", "unknown_cta",
+    "clicks_lost", "too_much_data", "too_much_1487534", "success_without_effect", "budget_changes", "foreign_edit", "unknown_cta",
 }  # fmt: skip
 """Faults under which a fetch is complete all the same."""
 HALF = sorted(FAULTS)[::2], sorted(FAULTS)[1::2]

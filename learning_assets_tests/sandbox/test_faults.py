@@ -276,6 +276,21 @@ def test_restated_down(control: Control, client: Client):
     assert all(after[key] == before[key] // 2 for key in before if key[0] == "2026-03-03")
 
 
+@shows("clicks_lost")
+def test_clicks_lost(control: Control, client: Client):
+    def clicks() -> dict[tuple[str, str], int]:
+        asked = {"fields": "ad_id,inline_link_clicks", "filtering": EVERY_STATUS}
+        rows = client.insights(DOLLARS, "2026-03-01", "2026-03-07", **asked)
+        return {(row["date_start"], row["ad_id"]): int(row["inline_link_clicks"]) for row in rows}
+
+    before = clicks()
+    control.fault("clicks_lost", account=DOLLARS, times=None, since="2026-03-03", share=0.4)
+    after = clicks()
+    assert {key[0] for key in before if before[key] != after[key]} <= {key[0] for key in before if key[0] >= "2026-03-03"}
+    assert all(after[key] == int(before[key] * (0.6 if key[0] >= "2026-03-03" else 1)) for key in before)
+    assert sum(after.values()) < sum(before.values())
+
+
 @shows("late_hourly")
 def test_late_hourly(control: Control, client: Client):
     asked: dict[str, Any] = {"breakdowns": [HOURLY], "fields": "ad_id,impressions"}

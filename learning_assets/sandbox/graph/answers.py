@@ -855,6 +855,9 @@ def _faulty_rows(page: Sequence[str], account: Account, world: World, hit: Mappi
     if (fault := hit.get("restated_down")) is not None:
         day = fault.options.get("day")
         rows = [_halved(row) if day in (None, row["date_start"]) else row for row in rows]
+    if (fault := hit.get("clicks_lost")) is not None:
+        since, share = fault.options.get("since", ""), float(fault.options.get("share", 0.5))
+        rows = [_fewer_clicks(row, share) if row["date_start"] >= since else row for row in rows]
     if (fault := hit.get("late_hourly")) is not None:
         hours = int(fault.options.get("hours", 3))
         today, now = world.today(account), world.clock.now().astimezone(ZoneInfo(account.timezone))
@@ -883,6 +886,7 @@ _ROW_FAULTS = frozenset(
         "missing_action_values",
         "reach_absent",
         "restated_down",
+        "clicks_lost",
         "late_hourly",
         "missing_hourly_key",
     }
@@ -907,3 +911,9 @@ def _halved(row: dict[str, Any]) -> dict[str, Any]:
         if not entries:
             del changed[name]
     return changed
+
+
+def _fewer_clicks(row: dict[str, Any], share: float) -> dict[str, Any]:
+    """A row of whose clicks a share was not counted, rounded down; ratios stay as they were."""
+    counted = {name: str(int(int(row[name]) * (1 - share))) for name in ("clicks", "inline_link_clicks") if name in row}
+    return row | counted

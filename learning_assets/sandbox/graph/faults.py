@@ -36,6 +36,7 @@ FAULTS: Mapping[str, Stage] = {
     "missing_actions": "insights",
     "reach_absent": "insights",
     "restated_down": "insights",
+    "clicks_lost": "insights",
     "late_hourly": "hourly",
     "missing_hourly_key": "hourly",
     "too_much_data": "query",

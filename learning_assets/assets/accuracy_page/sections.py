@@ -1,136 +1,25 @@
-"""The page on how good the predictions are: what it reads, and what it says.
-
-What belongs here: the sections of the accuracy report. What does not: the shell that they stand in (`page`), the estimates (`learning.calibration`,
-`learning.following`, `learning.accuracy`), and when it is written (`accuracy_report`).
-
-Metrics, models, horizons and segments are whatever the store holds; none is named here but to be called by its usual name. A page is read behind a wall:
-that of the pipeline is for whoever runs this, that of an owner shows the owner's accounts, and what was fitted over several owners.
-"""
+"""The sections of the page on accuracy, and its headline."""
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from learning_assets.assets import page
+from learning_assets.assets.accuracy_page import plots, written
+from learning_assets.assets.accuracy_page.told import Told
 from learning_assets.assets.cards import effect_rows, importance_and_effects
-from learning_assets.assets.day import Day
-from learning_assets.assets.outcomes import predicted
 from learning_assets.assets.page import Page, Section
 from learning_assets.learning import calibration, following
 from learning_assets.settings import Settings
-from learning_assets.store.store import Store
-from learning_assets.store.walls import PIPELINE, Wall
-
-if TYPE_CHECKING:
-    import altair as alt
-
-NAMES = {"ctr": "click-through rate (CTR)", "cvr": "conversion rate (CVR)", "roas": "return on ad spend (ROAS)"}
-SIDES = {
-    "ctr": ("link_clicks", "impressions"),
-    "cvr": ("conversions", "link_clicks"),
-    "roas": ("revenue_micros", "spend_micros"),
-}
-"""Numerator and denominator of each metric, of days whose conversions are known."""
 
 COUNTED = {"ctr": "clicks", "cvr": "conversions", "roas": "revenue"}
-_KEY = ["date", "account_id", "ad_id"]
 _ROWS_SHOWN = 60
 _DRAWN_VALUES = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What a page rests on.
-
-    Attributes
-    ----------
-    day : that it is of.
-    owner : whose page it is, None for whoever runs this.
-    comparisons : rows of `prediction_comparisons` of the day.
-    history : those over pools and all ads, of the last steps.
-    judged : one row per prediction of the window and what happened, `num` and `den` of its metric included; results that are still coming in are NULL.
-    trained : models that were trained, and are no mere counts.
-    champions : rows of `champions` up to the day; `models` likewise.
-    log : runs that ended, with job and status; empty for an owner.
-    """
-
-    day: Day
-    owner: str | None
-    comparisons: pl.DataFrame
-    history: pl.DataFrame
-    judged: pl.DataFrame
-    trained: frozenset[str]
-    champions: pl.DataFrame
-    models: pl.DataFrame
-    log: pl.DataFrame
-
-
-def read(store: Store, day: Day, settings: Settings, wall: Wall = PIPELINE) -> Told:
-    """Everything that a page of `day` says, as far as the wall lets through.
-
-    Raises
-    ------
-    ValueError : a prediction could have known its target day.
-    """
-    rules = settings.report
-    first = day.date - timedelta(days=rules.history_steps * day.step_days)
-    history = store.tables.read("prediction_comparisons", wall, segment="all", until=day.date)
-    accounts = store.accounts(wall)["account_id"].to_list()
-    found = judged(store, day, day.pick(rules.window_days, rules.archive_window_days), accounts, settings.growth.mature_days)
-    log = store.tables.read("learning_cycle_log", PIPELINE, columns=["job", "status", "ended_at"])
-    return Told(
-        day=day,
-        owner=wall.owner,
-        comparisons=store.tables.read("prediction_comparisons", wall, as_of=day.date),
-        history=history.filter(pl.col("account_id").is_null(), pl.col("as_of") > first),
-        judged=found,
-        trained=frozenset(found.filter(pl.col("model_id").is_not_null())["model"].unique().to_list()),
-        champions=store.tables.read("champions", wall, until=day.date),
-        models=store.tables.read("models", wall, until=day.date),
-        log=log if wall.owner is None else log.clear(),
-    )
-
-
-def judged(store: Store, day: Day, days: int, accounts: list[str], mature_days: int) -> pl.DataFrame:
-    """Each prediction for a day of the window, the one with the shortest horizon where there are several, and what happened.
-
-    Returns
-    -------
-    `date`, `account_id`, `ad_id`, `as_of`, `made`, `metric`, `model`, `model_id`, `predicted`, then the day's facts (NULL where the ad was not
-    shown) and `num` and `den` of the metric. Conversions and revenue younger than `mature_days` are NULL: they are still coming in.
-
-    Raises
-    ------
-    ValueError : a prediction could have known its target day.
-    """
-    first = day.date - timedelta(days=days - 1)
-    columns = [*_KEY, "as_of", "made", "metric", "model", "model_id", "predicted"]
-    told = predicted(store, day, first).filter(pl.col("account_id").is_in(accounts)).select(columns)
-    told = told.sort("as_of").unique([*_KEY, "made", "metric", "model"], keep="last", maintain_order=True)
-    mature = pl.col("date") <= day.date - timedelta(days=mature_days)
-    happened = (
-        store.facts(first, day.date)
-        .select(
-            *_KEY,
-            "currency",
-            "impressions",
-            "link_clicks",
-            "spend_micros",
-            *(pl.when(mature).then(name).alias(name) for name in ("conversions", "revenue_micros")),
-        )
-        .collect()
-    )
-    found = told.join(happened, on=_KEY, how="left")
-
-    def side(number: int) -> pl.Expr:
-        return pl.coalesce(pl.when(pl.col("metric") == metric).then(names[number]) for metric, names in SIDES.items())
-
-    return found.with_columns(num=side(0), den=side(1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,19 +119,19 @@ class _Parts:
         for row in self.main:
             yield self.sentence(row)
         saved = {(row["metric"], row["model"], row["made"]): row for row in self.saved.to_dicts()}
-        level = _level(self.settings.following.confidence_level)
+        level = written.level(self.settings.following.confidence_level)
         for row in self.main:
             found = saved.get((row["metric"], row["model"], row["made"]))
             if found is not None and found["status"] == "measured":
                 more = "more" if found["gain"] >= 0 else "fewer"
                 plain = ", ".join(
-                    f"{other['model']} {_signed(other['gain'])}"
+                    f"{other['model']} {written.signed(other['gain'])}"
                     for other in self.saved.filter(metric=row["metric"], made=row["made"], status="measured").to_dicts()
                     if other["model"] not in self.told.trained
                 )
                 yield (
-                    f"Following {row['model']} would have bought {_percent(abs(found['gain']))} {more} {COUNTED.get(row['metric'], 'results')} for the same "
-                    f"spend ({level} interval {_signed(found['gain_low'])} to {_signed(found['gain_high'])}; observational, see below)."
+                    f"Following {row['model']} would have bought {written.percent(abs(found['gain']))} {more} {COUNTED.get(row['metric'], 'results')} for "
+                    f"the same spend ({level} interval {written.signed(found['gain_low'])} to {written.signed(found['gain_high'])}; observational, see below)."
                     + (
                         f" Following what is no more than counts would have changed it by: {plain}."
                         if plain and row["trained"]
@@ -261,7 +150,8 @@ class _Parts:
         days = day.pick(self.settings.accuracy.window_days, self.settings.accuracy.archive_window_days)
         kind = "" if row["trained"] else ", a plain baseline, since no trained model was in force"
         made = "" if row["made"] == "live" else " These predictions were made in a replay, from what was known before each day."
-        said = f"{_named(metric)}: over the {days} days to {day.date}, {self.name(row)}{kind} was off by {_percent(row['wape'])} of the {counted}."
+        off = f"was off by {written.percent(row['wape'])} of the {counted}."
+        said = f"{written.named(metric)}: over the {days} days to {day.date}, {self.name(row)}{kind} {off}"
         if floor is None:
             said += " How much of that is chance is unknown."
         else:
@@ -273,11 +163,11 @@ class _Parts:
                 if times <= self.settings.models.noise_floor_factor
                 else "far more than"
             )
-            said += (
-                f" That is {verdict} chance makes unavoidable: a perfect predictor would have been off by {_percent(floor)}."
-            )
+            said += f" That is {verdict} chance makes unavoidable: a perfect predictor would have been off by {written.percent(floor)}."
         if row["calibration_ratio"] is not None:
-            said += f" In all, {row['calibration_ratio']:.2f} times as many {counted} came as were predicted{_around(row)}."
+            said += (
+                f" In all, {row['calibration_ratio']:.2f} times as many {counted} came as were predicted{written.around(row)}."
+            )
         low, high = row["skill_low"], row["skill_high"]
         if row["skill"] is not None and row["trained"]:
             sure = (
@@ -288,7 +178,7 @@ class _Parts:
                 else "not surely better than"
             )
             said += f" It is {sure} the better plain baseline: its loss is {100 * abs(row['skill']):.2f} % {'smaller' if row['skill'] >= 0 else 'larger'}"
-            said += "." if low is None else f" (skill between {_signed(low, 2)} and {_signed(high, 2)})."
+            said += "." if low is None else f" (skill between {written.signed(low, 2)} and {written.signed(high, 2)})."
         return said + made
 
     # -- predicted and happened
@@ -302,7 +192,7 @@ class _Parts:
         days = self.told.day.pick(rules.window_days, rules.archive_window_days)
         says = [
             "If predictions are right on average, points lie on the line. Each holds as much weight as the others; "
-            f"bars are {_level(rules.confidence_level)} intervals in which the ad is the unit. The last {days} days"
+            f"bars are {written.level(rules.confidence_level)} intervals in which the ad is the unit. The last {days} days"
             + (
                 "."
                 if self.told.day.archive
@@ -312,14 +202,14 @@ class _Parts:
         parts: list[str] = []
         for metric, made in self.faces():
             one = found.filter(metric=metric, made=made)
-            parts.append(page.heading(f"{_named(metric)}, {made} predictions"))
+            parts.append(page.heading(f"{written.named(metric)}, {made} predictions"))
             if one.is_empty():
                 parts.append(page.note(f"Unknown: of no {made} prediction is the result known yet."))
                 continue
             parts.append(
                 page.figure(
-                    _calibration_plot(one, metric),
-                    f"{_named(metric)}: predicted (across) against happened (up), by model.",
+                    plots.calibration(one, metric),
+                    f"{written.named(metric)}: predicted (across) against happened (up), by model.",
                 )
             )
             parts.append(
@@ -332,10 +222,10 @@ class _Parts:
                                 "bin": row["bin"],
                                 "ads": row["ads"],
                                 "ad-days": row["ad_days"],
-                                "predicted": _rate(row["predicted"], metric),
-                                "happened": _rate(row["rate"], metric),
-                                "from": _rate(row["low"], metric),
-                                "to": _rate(row["high"], metric),
+                                "predicted": written.rate(row["predicted"], metric),
+                                "happened": written.rate(row["rate"], metric),
+                                "from": written.rate(row["low"], metric),
+                                "to": written.rate(row["high"], metric),
                             }
                             for row in one.iter_rows(named=True)
                         )
@@ -365,11 +255,11 @@ class _Parts:
         for metric, made in rows.filter(pool=pool).select("metric", "made").unique().sort("metric", "made").iter_rows():
             one = rows.filter(pool=pool, metric=metric, made=made)
             lines = one.with_columns(series=pl.struct("model", *self.horizon).map_elements(self.name, return_dtype=pl.String))
-            title = f"{_named(metric)}, {made} predictions"
+            title = f"{written.named(metric)}, {made} predictions"
             parts += [
                 page.heading(title),
                 page.figure(
-                    _time_plot(lines), f"{title}: WAPE by day, pool {pool}; the floor is the mean of those of the models."
+                    plots.over_time(lines), f"{title}: WAPE by day, pool {pool}; the floor is the mean of those of the models."
                 ),
             ]
         order = self.pools.sort("metric", "pool", "made", "wape", "model", nulls_last=True)
@@ -390,14 +280,14 @@ class _Parts:
             "model": self.name(row),
             "made": row["made"],
             "ads": row["ads"],
-            "WAPE": _percent(row["wape"]),
-            "noise floor": _percent(row["noise_floor"]),
-            "MAE": _rate(row["mae"], metric),
+            "WAPE": written.percent(row["wape"]),
+            "noise floor": written.percent(row["noise_floor"]),
+            "MAE": written.rate(row["mae"], metric),
             "R²": None if row["r2"] is None else f"{row['r2']:.3f}",
             "happened / predicted": None if row["calibration_ratio"] is None else f"{row['calibration_ratio']:.3f}",
-            "skill": _signed(row["skill"], 2),
-            "from": _signed(row["skill_low"], 2),
-            "to": _signed(row["skill_high"], 2),
+            "skill": written.signed(row["skill"], 2),
+            "from": written.signed(row["skill_low"], 2),
+            "to": written.signed(row["skill_high"], 2),
             "why unknown": row["reason"] or "",
         }
 
@@ -421,7 +311,7 @@ class _Parts:
             found = pl.concat([accounts, inside]).sort(
                 "segment", "impressions", "segment_value", descending=[False, True, False]
             )
-            title = f"{_named(main['metric'])}, {self.name(main)}, {main['made']}"
+            title = f"{written.named(main['metric'])}, {self.name(main)}, {main['made']}"
             parts.append(page.heading(title))
             known = found.filter(pl.col("wape").is_not_null())
             if known.is_empty():
@@ -430,7 +320,7 @@ class _Parts:
             drawn = known.filter(pl.int_range(pl.len()).over("segment") < _DRAWN_VALUES)
             parts.append(
                 page.figure(
-                    _segment_plot(drawn),
+                    plots.segments(drawn),
                     f"{title}: WAPE (dots) and noise floor (ticks). Up to {_DRAWN_VALUES} values of each, those with most impressions.",
                 )
             )
@@ -465,8 +355,8 @@ class _Parts:
         won = sum(row["status"] == "retrained" for row in self.contests)
         low, high = calibration.jeffreys(won, len(self.contests), self.settings.report.confidence_level)
         says.append(
-            f"{won} of {len(self.contests)} challengers took over: {_percent(won / len(self.contests))} "
-            f"({_level(self.settings.report.confidence_level)} interval {_percent(low)} to {_percent(high)})."
+            f"{won} of {len(self.contests)} challengers took over: {written.percent(won / len(self.contests))} "
+            f"({written.level(self.settings.report.confidence_level)} interval {written.percent(low)} to {written.percent(high)})."
         )
         rows = [self.contest(row, models.get(row["challenger_id"], {})) for row in self.contests]
         parts = []
@@ -486,7 +376,7 @@ class _Parts:
                     if value is not None
                 ]
             )
-            parts.append(page.figure(_retrain_plot(drawn), "What each challenger gained on the held-out days."))
+            parts.append(page.figure(plots.retrains(drawn), "What each challenger gained on the held-out days."))
         parts.append(
             page.table(
                 rows[:_ROWS_SHOWN], "" if len(rows) <= _ROWS_SHOWN else f"The newest {_ROWS_SHOWN} of {len(rows)}.", "verdict"
@@ -566,12 +456,14 @@ class _Parts:
             chart = importance_and_effects(card)
             if chart is None:
                 continue
-            parts.append(page.heading(f"{_named(row['target'])}: {row['model_id']}"))
+            parts.append(page.heading(f"{written.named(row['target'])}: {row['model_id']}"))
             parts.append(
-                page.figure(chart, f"What the champion of {_named(row['target'])} uses, trained until {row['trained_until']}.")
+                page.figure(
+                    chart, f"What the champion of {written.named(row['target'])} uses, trained until {row['trained_until']}."
+                )
             )
             effects = [
-                {"feature": feature, "value": value, "predicted": _rate(rate, row["target"])}
+                {"feature": feature, "value": value, "predicted": written.rate(rate, row["target"])}
                 for feature, value, rate in effect_rows(card)
             ]
             parts.append(page.fold("The figures", [page.table(effects, "Mean predicted rate by value.")]))
@@ -588,15 +480,15 @@ class _Parts:
         """The figure with its method beside it."""
         rules, report = self.settings.following, self.settings.report
         says = [
-            f"The rule that would have been followed: each day, the spend of ads that were predicted {_level(rules.below)} or more below the mean "
+            f"The rule that would have been followed: each day, the spend of ads that were predicted {written.level(rules.below)} or more below the mean "
             "prediction of their account goes to the account's other ads, in proportion to their spend. Only predictions "
             "that were stored before the day count. What the moved money would have brought is what a unit of spend brought on the "
             "account's other ads that day; what it did bring is given up.",
             f"This is observational and rests on the stored spend of the last {self.told.day.pick(report.window_days, report.archive_window_days)} days "
             "alone. Delivery might have changed: "
             "an ad that is given more money reaches people who care less, so that the gain is rather too high than too low. "
-            f"Intervals ({_level(rules.confidence_level)}) take the ad as the unit. An account counts if {rules.min_ads} of its ads would have given and "
-            f"{rules.min_ads} taken.",
+            f"Intervals ({written.level(rules.confidence_level)}) take the ad as the unit. An account counts if {rules.min_ads} of its ads would have given "
+            f"and {rules.min_ads} taken.",
         ]
         rows = self.saved.to_dicts()
         if not rows:
@@ -606,7 +498,7 @@ class _Parts:
         if measured.height:
             parts.append(
                 page.figure(
-                    _gain_plot(measured),
+                    plots.gains(measured),
                     "More results for the same spend, by the model that would have been followed. Left of 0, following would have lost.",
                 )
             )
@@ -642,10 +534,12 @@ def _saving(row: Mapping[str, Any]) -> dict[str, object]:
         return told | dict.fromkeys(_SAVING) | {"remark": row["reason"]}
     low, high, money = row["saved_micros_low"], row["saved_micros_high"], row["saved_micros"]
     columns = (
-        f"{_signed(row['gain'])} ({_bare(row['gain_low'])} to {_bare(row['gain_high'])})",
-        f"{_signed(row['saved_share'])} ({_bare(row['saved_low'])} to {_bare(row['saved_high'])})",
-        "several currencies" if money is None else f"{_money(money)} {row['currency']} ({_money(low)} to {_money(high)})",
-        _percent(row["moved_share"]),
+        f"{written.signed(row['gain'])} ({written.bare(row['gain_low'])} to {written.bare(row['gain_high'])})",
+        f"{written.signed(row['saved_share'])} ({written.bare(row['saved_low'])} to {written.bare(row['saved_high'])})",
+        "several currencies"
+        if money is None
+        else f"{written.money(money)} {row['currency']} ({written.money(low)} to {written.money(high)})",
+        written.percent(row["moved_share"]),
         f"{row['moved_ads']:,} of {row['ads']:,}",
         row["accounts"],
     )
@@ -666,191 +560,3 @@ def _gains(row: Mapping[str, Any], times: float = 1.0) -> tuple[float | None, fl
 
     mae = gain("mae")
     return gain("r2"), None if mae is None else times * mae
-
-
-# -- how figures are written
-
-
-def _named(metric: str) -> str:
-    """What a metric is called, at the beginning of a sentence."""
-    name = NAMES.get(metric, metric)
-    return name[:1].upper() + name[1:]
-
-
-def _level(level: float) -> str:
-    return f"{100 * level:g} %"
-
-
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{100 * value:.1f} %"
-
-
-def _signed(value: float | None, digits: int = 1) -> str | None:
-    return None if value is None else f"{100 * value:+.{digits}f} %"
-
-
-def _bare(value: float) -> str:
-    """A signed percentage without its sign of per cent, inside an interval."""
-    return f"{100 * value:+.1f}"
-
-
-def _rate(value: float | None, metric: str) -> str | None:
-    return None if value is None else f"{value:.3f}" if metric == "roas" else f"{100 * value:.3f} %"
-
-
-def _money(micros: int) -> str:
-    return f"{micros / 1e6:,.0f}"
-
-
-def _around(row: Mapping[str, Any]) -> str:
-    """The 95 % interval of a calibration ratio, from the standard error of its logarithm."""
-    import math
-
-    if row["calibration_se"] is None or not row["calibration_ratio"]:
-        return ""
-    low, high = (row["calibration_ratio"] * math.exp(sign * 1.96 * row["calibration_se"]) for sign in (-1, 1))
-    return f" (95 % interval {low:.2f} to {high:.2f})"
-
-
-# -- plots
-
-
-def _calibration_plot(rows: pl.DataFrame, metric: str) -> "alt.TopLevelMixin":
-    import altair as alt
-
-    shape = ".2f" if metric == "roas" else ".2%"
-    x = alt.X("predicted:Q", title="predicted", axis=alt.Axis(format=shape, tickCount=5), scale=alt.Scale(zero=False))
-    y = alt.Y("rate:Q", title="happened", axis=alt.Axis(format=shape), scale=alt.Scale(zero=False))
-    tips = [
-        alt.Tooltip("bin:Q"),
-        alt.Tooltip("ads:Q"),
-        alt.Tooltip("predicted:Q", format=shape),
-        alt.Tooltip("rate:Q", title="happened", format=shape),
-        alt.Tooltip("low:Q", title="from", format=shape),
-        alt.Tooltip("high:Q", title="to", format=shape),
-    ]
-    base = alt.Chart(rows.select("model", "bin", "ads", "predicted", "rate", "low", "high"))
-    drawn = alt.layer(
-        base.mark_line(color=page.FLOOR_COLOUR, strokeDash=[5, 4]).encode(x=x, y=alt.Y("predicted:Q", title="happened")),
-        base.mark_rule(color=page.COLOURS[0], strokeWidth=2).encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
-        base.mark_point(color=page.COLOURS[0], filled=True, size=60, opacity=1).encode(x=x, y=y, tooltip=tips),
-    ).properties(width=250, height=220)
-    return drawn.facet(facet=alt.Facet("model:N", title=None), columns=3).resolve_scale(x="independent", y="independent")
-
-
-def _time_plot(rows: pl.DataFrame) -> "alt.TopLevelMixin":
-    import altair as alt
-
-    floor = (
-        rows.group_by("as_of")
-        .agg(wape=pl.col("noise_floor").mean())
-        .drop_nulls()
-        .with_columns(series=pl.lit(_FLOOR))
-        .sort("as_of")
-    )
-    lines = pl.concat([rows.select("as_of", "wape", "series"), floor.select("as_of", "wape", "series")])
-    names = [*rows["series"].unique().sort(), _FLOOR]
-    colours = [*(page.COLOURS[number % len(page.COLOURS)] for number in range(len(names) - 1)), page.FLOOR_COLOUR]
-    return (
-        alt.Chart(lines)
-        .mark_line(point=alt.OverlayMarkDef(size=26))
-        .encode(
-            x=alt.X(
-                "as_of:T",
-                title=None,
-                axis=alt.Axis(format="%d %b", tickCount={"interval": "day", "step": _every(rows)}, labelOverlap=True),
-            ),
-            y=alt.Y("wape:Q", title="WAPE", axis=alt.Axis(format=".0%"), scale=alt.Scale(zero=False, padding=12)),
-            color=alt.Color("series:N", title=None, scale=alt.Scale(domain=names, range=colours)),
-            strokeDash=alt.condition(f"datum.series === '{_FLOOR}'", alt.value([5, 4]), alt.value([1, 0])),
-            tooltip=[alt.Tooltip("as_of:T", title="day"), "series:N", alt.Tooltip("wape:Q", format=".2%")],
-        )
-        .properties(width=680, height=250)
-    )
-
-
-_FLOOR = "noise floor (a perfect predictor)"
-
-
-def _every(rows: pl.DataFrame) -> int:
-    """Days between the ticks of a time axis."""
-    days = rows["as_of"].unique().sort().to_list()
-    return max(1, (days[-1] - days[0]).days // 10)
-
-
-def _segment_plot(rows: pl.DataFrame) -> "alt.TopLevelMixin":
-    import altair as alt
-
-    shown = rows.select("segment", "segment_value", "ads", "wape", "noise_floor", "calibration_ratio")
-    charts: list[Any] = []
-    top = float(max(shown["wape"].max() or 0, shown["noise_floor"].max() or 0))  # pyright: ignore[reportArgumentType]
-    for (segment,), part in shown.group_by("segment", maintain_order=True):
-        y = alt.Y(
-            "segment_value:N", title=str(segment).replace("_", " "), sort=None, axis=alt.Axis(labelLimit=220, titlePadding=10)
-        )
-        x = alt.X("wape:Q", title=None, axis=alt.Axis(format=".0%", tickCount=8), scale=alt.Scale(domain=[0, top * 1.05]))
-        tips = [
-            "segment_value:N",
-            "ads:Q",
-            alt.Tooltip("wape:Q", format=".1%"),
-            alt.Tooltip("noise_floor:Q", format=".1%"),
-            alt.Tooltip("calibration_ratio:Q", format=".3f"),
-        ]
-        base = alt.Chart(part)
-        charts.append(
-            alt.layer(
-                base.mark_rule(color="#d0d7de", strokeWidth=2).encode(x=alt.X("noise_floor:Q"), x2="wape:Q", y=y),
-                base.mark_tick(color=page.FLOOR_COLOUR, thickness=3, size=14).encode(
-                    x=alt.X("noise_floor:Q"), y=y, tooltip=tips
-                ),
-                base.mark_point(color=page.COLOURS[0], filled=True, size=70, opacity=1).encode(x=x, y=y, tooltip=tips),
-            ).properties(width=560, height={"step": 22})
-        )
-    return alt.vconcat(*charts, spacing=14)
-
-
-def _retrain_plot(rows: pl.DataFrame) -> "alt.TopLevelMixin":
-    import altair as alt
-
-    base = alt.Chart(rows).encode(
-        x=alt.X("day:O", title=None, axis=alt.Axis(labelAngle=0, labelOverlap=True)),
-        color=alt.Color(
-            "outcome:N",
-            title=None,
-            scale=alt.Scale(domain=["took over", "champion stayed"], range=[page.COLOURS[2], page.FLOOR_COLOUR]),
-        ),
-        shape=alt.Shape("target:N", title="target", legend=alt.Legend() if rows["target"].n_unique() > 1 else None),
-    )
-    panels = [
-        alt.layer(
-            alt.Chart().mark_rule(color="#d0d7de").encode(y=alt.datum(0)),
-            base.transform_filter(f"datum.what === '{name}'")
-            .mark_point(filled=True, size=80, opacity=1)
-            .encode(
-                y=alt.Y("value:Q", title=name, axis=alt.Axis(format=shape)),
-                tooltip=["day:O", "target:N", "outcome:N", alt.Tooltip("value:Q", title=name, format=".6f")],
-            ),
-        ).properties(width=330, height=170)
-        for name, shape in (("ΔR²", "+.3f"), ("ΔMAE, ‱", "+.2f"))
-    ]
-    return alt.hconcat(*panels)
-
-
-def _gain_plot(rows: pl.DataFrame) -> "alt.TopLevelMixin":
-    import altair as alt
-
-    shown = rows.select(
-        "gain", "gain_low", "gain_high", "made", what=pl.format("{}: {}", pl.col("metric").str.to_uppercase(), "model")
-    )
-    ways = shown["made"].unique().sort().to_list()
-    y = alt.Y("what:N", title=None, axis=alt.Axis(labelLimit=260))
-    x = alt.X("gain:Q", title="more results for the same spend", axis=alt.Axis(format="+.0%"))
-    offset = alt.YOffset("made:N")
-    colour = alt.Color("made:N", title=None, scale=alt.Scale(domain=ways, range=list(page.COLOURS[: len(ways)])))
-    tips = ["what:N", "made:N", *(alt.Tooltip(f"{name}:Q", format="+.1%") for name in ("gain", "gain_low", "gain_high"))]
-    base = alt.Chart(shown)
-    return alt.layer(
-        alt.Chart().mark_rule(color=page.FLOOR_COLOUR, strokeDash=[5, 4]).encode(x=alt.datum(0)),
-        base.mark_rule(strokeWidth=2).encode(x=alt.X("gain_low:Q"), x2="gain_high:Q", y=y, yOffset=offset, color=colour),
-        base.mark_point(filled=True, size=80, opacity=1).encode(x=x, y=y, yOffset=offset, color=colour, tooltip=tips),
-    ).properties(width=560, height={"step": 34})
