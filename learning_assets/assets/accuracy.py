@@ -1,5 +1,6 @@
 """How good the predictions were: `prediction_accuracy`."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from learning_assets.assets.outcomes import observed, predicted
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import accuracy
+from learning_assets.learning.targets import TARGETS
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import Source
 from learning_assets.settings import Settings
@@ -46,8 +48,12 @@ def prediction_accuracy(
     (`share_known`). Nothing measured is NULL, with the reason.
     """
     day = day_of(context, source, store.settings)
-    compared = comparisons(store, settings, day, day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days))
-    rows = measure(compared.join(store.pool_of_accounts(), on="account_id", how="inner"), settings)
+    days, pools = day.pick(settings.accuracy.window_days, settings.accuracy.archive_window_days), store.pool_of_accounts()
+    parts, ad_days = list[pl.DataFrame](), 0
+    for compared in comparisons(store, settings, day, days):
+        parts.append(measure(compared.join(pools, on="account_id", how="inner"), settings))
+        ad_days += compared.height
+    rows = pl.concat(parts)
     owners = store.accounts(PIPELINE).select("account_id", account_owner="owner")
     owned = rows.join(owners, on="account_id", how="left").with_columns(owner=pl.coalesce("account_owner", "owner"))
     kept = owned.drop("account_owner").with_columns(as_of=pl.lit(day.date))
@@ -56,7 +62,7 @@ def prediction_accuracy(
     return report(
         written,
         store.tables.schema("prediction_comparisons"),
-        figures(overall) | {"ad_days_compared": compared.height},
+        figures(overall) | {"ad_days_compared": ad_days},
         table=markdown_table(
             overall.select(SHOWN),
             day.simulated,
@@ -75,8 +81,8 @@ def figures(overall: pl.DataFrame) -> dict[str, float | None]:
     return {f"{row['metric']}_{row['model']}_{name}": row[name] for row in main.iter_rows(named=True) for name in names}
 
 
-def comparisons(store: Store, settings: Settings, day: Day, days: int) -> pl.DataFrame:
-    """Predictions for the window's days beside what happened and what the baselines said.
+def comparisons(store: Store, settings: Settings, day: Day, days: int) -> Iterator[pl.DataFrame]:
+    """Predictions for the window's days beside what happened and what the baselines said, one metric after the other.
 
     Raises
     ------
@@ -84,16 +90,17 @@ def comparisons(store: Store, settings: Settings, day: Day, days: int) -> pl.Dat
     """
     first = day.date - timedelta(days=days - 1)
     said = predicted(store, day, first).select(*_KEY, "made", "horizon_days", "metric", "model", "predicted")
-    plain = {"account_mean": "baseline_account", "own_history": "baseline_history"}
-    baseline = [
-        said.filter(pl.col("model") == model).select(*_KEY, "metric", pl.col("predicted").alias(name))
-        for model, name in plain.items()
-    ]
-    happened = observed(store, settings, day).filter(pl.col("date") >= first).drop("owner", "cta", "experiment_id", "age_days")
+    happened = observed(store, settings, day).filter(pl.col("date") >= first)
     hooks = store.creatives(["account_id", "creative_id", "hook_types"]).rename({"hook_types": "hook_type"})
-    for frame in baseline:
-        said = said.join(frame, on=[*_KEY, "metric"], how="left")
-    return said.join(happened, on=_KEY, how="inner").join(hooks, on=["account_id", "creative_id"], how="left")
+    described = happened.join(hooks, on=["account_id", "creative_id"], how="left")
+    of_ad = [*_KEY, "hook_type", "template", "audience", "impressions", "share_known"]
+    for target in TARGETS.values():
+        mine = said.filter(metric=target.name).collect()
+        for model, name in (("account_mean", "baseline_account"), ("own_history", "baseline_history")):
+            plain = mine.filter(model=model).select(*_KEY, pl.col("predicted").alias(name))
+            mine = mine.join(plain, on=_KEY, how="left")
+        sides = {target.events, target.exposure} - {"impressions"}
+        yield mine.join(described.select(*of_ad, *sorted(sides)), on=_KEY, how="inner")
 
 
 def measure(compared: pl.DataFrame, settings: Settings) -> pl.DataFrame:

@@ -18,7 +18,7 @@ def observed(store: Store, settings: Settings, day: Day) -> pl.DataFrame:
     return targets.exposed(facts, lags, settings.growth.mature_days)
 
 
-def predicted(store: Store, day: Day, first: date, **which: str) -> pl.DataFrame:
+def predicted(store: Store, day: Day, first: date, **which: str) -> pl.LazyFrame:
     """What was predicted for the days from `first` to the day, before each of them.
 
     Parameters
@@ -37,7 +37,6 @@ def predicted(store: Store, day: Day, first: date, **which: str) -> pl.DataFrame
         store.lake.scan("predictions", first - timedelta(days=day.step_days), day.date)
         .filter(pl.col("date").is_between(first, day.date), **which)
         .with_columns(horizon_days=(pl.col("date") - pl.col("as_of")).dt.total_days())
-        .collect()
     )
     accuracy.refuse_leaks(found)
     return found

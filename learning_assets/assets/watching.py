@@ -131,7 +131,7 @@ def _finished(store: Store, day: Day, kept: pl.DataFrame) -> pl.DataFrame:
 def _hours(store: Store, day: Day, finished: pl.DataFrame) -> pl.DataFrame:
     """Hours of these accounts and dates that a champion predicted: the columns of `drift.hourly`, and the champion's `model_id`."""
     first = finished.select(pl.col("date").min()).item() or day.date
-    said = predicted(store, day, first, metric=CTR.name, model="xgboost")
+    said = predicted(store, day, first, metric=CTR.name, model="xgboost").collect()
     models = said.group_by(_ACCOUNT_DAY).agg(pl.col("model_id").first())
     delivery = (
         store.lake.scan("actuals_hourly", first, day.date)

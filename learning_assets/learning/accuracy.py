@@ -105,9 +105,10 @@ def measure(
     """
     _refuse_mixtures(comparisons, by)
     keys = comparisons.select(by).unique().sort(by).with_row_index("group")
-    # Added up in one order, so that the same comparisons give the same bits.
-    order = ["group", "account_id", "ad_id", "date"]
-    rows = _rows(comparisons.join(keys, on=list(by), nulls_equal=True), settings).sort(order)
+    # Added up in one order, so that the same comparisons give the same bits; ids as numbers, which sort and group faster than names.
+    numbered = [pl.col(name).cast(pl.Enum(comparisons[name].unique().sort())) for name in ("account_id", "ad_id")]
+    rows = _rows(comparisons.join(keys, on=list(by), nulls_equal=True).with_columns(numbered), settings)
+    rows = rows.sort("group", "account_id", "ad_id", "date")
     _refuse_impossible(rows)
     measures = keys
     for part in (_errors(rows), _calibration_error(rows, settings.bins), _skill(rows, clusters, settings)):
@@ -162,7 +163,7 @@ def mean_deviation(mean: Floats, dispersion: Floats) -> Floats:
     return np.where(mean > 0, 2 * (mean + k * excess) * np.exp(log_mass), 0.0)
 
 
-def refuse_leaks(predictions: pl.DataFrame) -> None:
+def refuse_leaks(predictions: pl.LazyFrame) -> None:
     """Refuse predictions that could have seen the day they predict.
 
     Parameters
@@ -173,13 +174,13 @@ def refuse_leaks(predictions: pl.DataFrame) -> None:
     ------
     ValueError : an `as_of` is not before its `date`, or is not known; the first such row is named.
     """
-    leaks = predictions.filter((pl.col("as_of") >= pl.col("date")).fill_null(True))
+    leaks = predictions.filter((pl.col("as_of") >= pl.col("date")).fill_null(True)).collect()
     if leaks.height:
         row = leaks.row(0, named=True)
         name = ", ".join(f"{key} {row[key]}" for key in ("account_id", "ad_id", "model", "metric") if key in row)
         raise ValueError(
-            f"{leaks.height} of {predictions.height} predictions may know their target day. First: {name}, for {row['date']} "
-            f"from facts up to {row['as_of'] or 'an unknown day'}. Predict each day from facts of earlier days only"
+            f"{leaks.height} of {predictions.select(pl.len()).collect().item()} predictions may know their target day. First: {name}, "
+            f"for {row['date']} from facts up to {row['as_of'] or 'an unknown day'}. Predict each day from facts of earlier days only"
         )
 
 

@@ -373,7 +373,8 @@ class Store:
         """
         first = until - timedelta(days=days - 1)
         ads = (
-            weekly_sums(self.lake, until, days)
+            # A week more, since the window may begin in the middle of one.
+            weekly_sums(self.lake, until, days + 6)
             .sort("week")
             .group_by("account_id", "ad_id")
             .agg(

@@ -324,15 +324,15 @@ def test_mixtures_and_impossible_rows_are_refused():
 
 def test_leaks_are_refused_by_name():
     frame = comparisons([10, 20], [1_000, 1_000], [0.015, 0.015]).with_columns(as_of=pl.lit(date(2025, 2, 28)))
-    accuracy.refuse_leaks(frame)
-    accuracy.refuse_leaks(frame.clear())
+    accuracy.refuse_leaks(frame.lazy())
+    accuracy.refuse_leaks(frame.clear().lazy())
     same_day = frame.with_columns(as_of=pl.Series([date(2025, 2, 28), date(2025, 3, 1)]))
     with pytest.raises(
         ValueError, match=r"1 of 2 .*account_id a, ad_id ad1, model xgb.*for 2025-03-01 from facts up to 2025-03-01"
     ):
-        accuracy.refuse_leaks(same_day)
+        accuracy.refuse_leaks(same_day.lazy())
     with pytest.raises(ValueError, match="facts up to an unknown day"):
-        accuracy.refuse_leaks(frame.with_columns(as_of=pl.lit(None, pl.Date)))
+        accuracy.refuse_leaks(frame.with_columns(as_of=pl.lit(None, pl.Date)).lazy())
 
 
 def test_half_a_million_comparisons_cost_little_more_than_adding_them_up():

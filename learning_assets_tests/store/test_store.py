@@ -200,3 +200,15 @@ def test_ad_days_are_the_windows_facts_with_what_is_known_of_the_ad(learned: Lea
     today = found.filter(pl.col("date") == until).join(ads, on=["account_id", "ad_id"], how="semi")
     assert today.height > 60
     assert today.select(expected.columns).sort("ad_id").equals(expected.sort("ad_id"))
+
+
+def test_an_ad_that_ended_early_in_the_window_is_known_too(learned: Learned):
+    """The window may begin in the middle of a week, in which such an ad was last seen."""
+    until = learned.days[-1]
+    facts = learned.store.facts(learned.facts_from, until).collect()
+    last = facts.group_by("account_id", "ad_id").agg(pl.col("date").max())["date"]
+    ended = last.filter((last < until) & (last.dt.weekday() < 7)).max()  # type: ignore[operator]
+    assert isinstance(ended, date)
+    found = learned.store.ad_days(until, (until - ended).days + 1)
+    assert found.filter(pl.col("date") == ended)["owner"].null_count() == 0
+    assert found["creative_id"].null_count() == 0

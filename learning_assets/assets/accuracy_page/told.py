@@ -88,7 +88,7 @@ def judged(store: Store, day: Day, days: int, accounts: list[str], mature_days: 
     """
     first = day.date - timedelta(days=days - 1)
     columns = [*_KEY, "as_of", "made", "metric", "model", "model_id", "predicted"]
-    told = predicted(store, day, first).filter(pl.col("account_id").is_in(accounts)).select(columns)
+    told = predicted(store, day, first).filter(pl.col("account_id").is_in(accounts)).select(columns).collect()
     told = told.sort("as_of").unique([*_KEY, "made", "metric", "model"], keep="last", maintain_order=True)
     mature = pl.col("date") <= day.date - timedelta(days=mature_days)
     happened = (
