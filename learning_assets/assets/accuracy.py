@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SEGMENTS = ("hook_type", "template", "audience")
 _KEY = ["date", "account_id", "ad_id"]
+_ROWS_AT_ONCE = 300_000
 
 
 SHOWN = (
@@ -82,7 +83,8 @@ def figures(overall: pl.DataFrame) -> dict[str, float | None]:
 
 
 def comparisons(store: Store, settings: Settings, day: Day, days: int) -> Iterator[pl.DataFrame]:
-    """Predictions for the window's days beside what happened and what the baselines said, one metric after the other.
+    """Predictions for the window's days beside what happened and what the baselines said, one metric after the other; of many ads a few models at a
+    time, so that memory is bounded.
 
     Raises
     ------
@@ -100,7 +102,11 @@ def comparisons(store: Store, settings: Settings, day: Day, days: int) -> Iterat
             plain = mine.filter(model=model).select(*_KEY, pl.col("predicted").alias(name))
             mine = mine.join(plain, on=_KEY, how="left")
         sides = {target.events, target.exposure} - {"impressions"}
-        yield mine.join(described.select(*of_ad, *sorted(sides)), on=_KEY, how="inner")
+        models = mine["model"].unique().sort()
+        at_once = max(1, _ROWS_AT_ONCE * models.len() // max(mine.height, 1))
+        for start in range(0, max(models.len(), 1), at_once):
+            some = mine.filter(pl.col("model").is_in(models[start : start + at_once].implode()))
+            yield some.join(described.select(*of_ad, *sorted(sides)), on=_KEY, how="inner")
 
 
 def measure(compared: pl.DataFrame, settings: Settings) -> pl.DataFrame:

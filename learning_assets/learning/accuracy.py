@@ -105,11 +105,8 @@ def measure(
     """
     _refuse_mixtures(comparisons, by)
     keys = comparisons.select(by).unique().sort(by).with_row_index("group")
-    # Added up in one order, so that the same comparisons give the same bits; ids as numbers, which sort and group faster than names.
-    numbered = [pl.col(name).cast(pl.Enum(comparisons[name].unique().sort())) for name in ("account_id", "ad_id")]
-    rows = _rows(comparisons.join(keys, on=list(by), nulls_equal=True).with_columns(numbered), settings)
-    rows = rows.sort("group", "account_id", "ad_id", "date")
-    _refuse_impossible(rows)
+    rows = _rows(comparisons.join(keys, on=list(by), nulls_equal=True), settings)
+    _refuse_impossible(rows, comparisons, keys)
     measures = keys
     for part in (_errors(rows), _calibration_error(rows, settings.bins), _skill(rows, clusters, settings)):
         measures = measures.join(part, on="group", how="left")
@@ -193,23 +190,28 @@ def _refuse_mixtures(comparisons: pl.DataFrame, by: Sequence[str]) -> None:
         raise ValueError(f"metric {min(map(str, unknown))!r} is not one of {', '.join(TARGETS)}")
 
 
-def _refuse_impossible(rows: pl.DataFrame) -> None:
+def _refuse_impossible(rows: pl.DataFrame, comparisons: pl.DataFrame, keys: pl.DataFrame) -> None:
     rates = ("predicted", "baseline_account", "baseline_history")
     highest = pl.when("counts").then(1.0).otherwise(float("inf"))
     checks = {name: ~pl.col(name).is_finite() | (pl.col(name) < 0) | (pl.col(name) > highest) for name in rates}
-    checks["numerator"] = (pl.col("num") < 0) | ((pl.col("metric") == "ctr") & (pl.col("num") > pl.col("den")))
+    checks["numerator"] = (pl.col("num") < 0) | ((pl.col("numerator") == "clicks") & (pl.col("num") > pl.col("den")))
     for name, check in checks.items():
         bad = rows.filter(check)
         if bad.height:
             row = bad.row(0, named=True)
+            group = {"model": comparisons["model"][0], "metric": comparisons["metric"][0]} | keys.row(row["group"], named=True)
             raise ValueError(
-                f"account {row['account_id']}, ad {row['ad_id']}, {row['date']}, model {row['model']}, {row['metric']}: "
+                f"account {row['account_id']}, ad {row['ad_id']}, {row['date']}, model {group['model']}, {group['metric']}: "
                 f"{name} is impossible (predicted {row['predicted']}, happened {row['num']:g} of {row['den']:g})"
             )
 
 
 def _rows(comparisons: pl.DataFrame, settings: Accuracy) -> pl.DataFrame:
-    """Ad-days that count, with num, den, rate, expected (numerator), shape, counts and the name of the numerator."""
+    """Ad-days that count, with their `group`, num, den, share, rate, expected (numerator), shape, counts and the name of the numerator.
+
+    Always in one order, so that the same comparisons are added up to the same bits; ids are numbers in the order of their names, which sort and group
+    faster. Nothing else is carried along: the rows are copied several times.
+    """
 
     def fact(side: str) -> pl.Expr:
         columns = {name: getattr(target, side) for name, target in TARGETS.items()}
@@ -220,22 +222,33 @@ def _rows(comparisons: pl.DataFrame, settings: Accuracy) -> pl.DataFrame:
         )
 
     share = pl.when(pl.col("metric") != "ctr").then("share_known") if "share_known" in comparisons.columns else None
+    named = {"ctr": "clicks", "cvr": "conversions", "roas": "revenue"}
     return (
-        comparisons.with_columns(num=fact("events"), den=fact("exposure"), share=pl.coalesce(share, pl.lit(1.0)))
+        comparisons.lazy()
+        .select(
+            "group",
+            *(pl.col(name).cast(pl.Enum(comparisons[name].unique().sort())) for name in ("account_id", "ad_id")),
+            *("date", "predicted", "baseline_account", "baseline_history", "impressions"),
+            num=fact("events"),
+            den=fact("exposure"),
+            share=pl.coalesce(share, pl.lit(1.0)),
+            counts=pl.col("metric") != "roas",
+            numerator=pl.col("metric").replace_strict(named, return_dtype=pl.Enum(named.values())),
+        )
         .filter(
             pl.col("impressions") >= settings.min_impressions,
             pl.col("predicted").is_not_null(),
             pl.col("num").is_not_null(),
             pl.col("den") > 0,
         )
+        .sort("group", "account_id", "ad_id", "date")
         .with_columns(
             rate=pl.col("num") / pl.col("den"),
             expected=pl.col("den") * pl.col("predicted"),
             # How the prediction spreads a total over days; a prediction of 0 spreads it evenly over the denominator.
             shape=pl.col("den") * pl.col("predicted").clip(lower_bound=SMALLEST_RATE),
-            counts=pl.col("metric") != "roas",
-            numerator=pl.col("metric").replace_strict({"ctr": "clicks", "cvr": "conversions", "roas": "revenue"}),
         )
+        .collect()
     )
 
 
