@@ -1,7 +1,8 @@
 """What a day of learning costs: `python -m benchmarks.cycle_cost --ads 20000 --days 90 [--seed N] [--short]`.
 
-A simulated market is written into a store for `--days` days, and for 365 days into a second one. In each, the cycles of a week are run first (the
-first of them reads every creative and trains the first model), then the cycle of the next day is measured, in a process of its own.
+A simulated market is written into a store for `--days` days, and for 365 days into a second one. In each, the cycles of `--warm-up` days are run first
+(the first of them reads every creative and trains the first models), then the cycle of the next day is measured, in a process of its own. Accuracy compares
+as many days of predictions; from seven of them on a day costs the same.
 
 The last line is one JSON object: `cycle_s`, seconds of the last day's cycle; `dagster_overhead_s`, what of them is not spent inside assets and
 checks; `ratio_to_scan`, cycle over a plain polars group-by of the window's facts; `history_ratio`, cycle with 365 days in the store over that
@@ -134,7 +135,7 @@ def figures(short: dict[str, Any], long: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 7) -> dict[str, float]:
+def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 4) -> dict[str, float]:
     """The benchmark; `warm_up` cycles come before the one that is measured."""
     long, short = (measured(ads, length, seed, longer, warm_up) for length in (longer, days))
     return figures(short, long)
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--short", action="store_true", help="a small market, in seconds")
-    parser.add_argument("--warm-up", type=int, default=7, help="cycles before the one that is measured")
+    parser.add_argument("--warm-up", type=int, default=4, help="cycles before the one that is measured")
     parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()

@@ -49,7 +49,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 RESTATED = {
     "restated_down": {"conversions", "conversions_7d_click", "conversions_1d_view", "revenue_micros", "conversion_type"},
-    "clicks_lost": {"clicks", "link_clicks"},
+    "clicks_lost": {"clicks_all", "link_clicks"},
 }
 """Columns that a fault makes the platform restate: what it says now is right."""
 EXPECTED_TEXT = {"unknown_cta": {"cta"}}

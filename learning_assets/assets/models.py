@@ -124,8 +124,6 @@ def retrain(check: Check, pool: Pool, target: Target) -> Retrained:
     """Decide whether a pool's model of a target is trained anew, do it, and let it contest the champion."""
     store, day = check.store, check.day
     rules = check.settings.models
-    mine = check.facts.filter(pl.col("account_id").is_in(pool.account_ids))
-    texts = check.creatives.filter(pl.col("account_id").is_in(pool.account_ids))
     last = last_champion(store, pool, target, day.date)
     incumbent_id = last["model_id"] if last else None
     fired = triggers.evaluate(evidence(check, pool, target, incumbent_id), rules)
@@ -146,6 +144,8 @@ def retrain(check: Check, pool: Pool, target: Target) -> Retrained:
 
     if not any(trigger.fired for trigger in fired):
         return ends("no_retrain_needed", " ".join(trigger.reason for trigger in fired if trigger.value is not None))
+    mine = check.facts.filter(pl.col("account_id").is_in(pool.account_ids))
+    texts = check.creatives.filter(pl.col("account_id").is_in(pool.account_ids))
     holdout_days = day.pick(rules.holdout_days, rules.archive_holdout_days)
     seen = mine.filter(pl.col("date") <= day.date - pl.duration(days=holdout_days))
     ready = ctr_model.readiness(seen, rules, target)

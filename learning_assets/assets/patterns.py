@@ -21,7 +21,7 @@ from learning_assets.store.walls import PIPELINE
 if TYPE_CHECKING:
     import altair as alt
 
-_ACCOUNTS_AT_ONCE = 50
+_ACCOUNTS_AT_ONCE = 25
 
 
 @dg.asset(partitions_def=DAILY, deps=["actuals", "creative_dna"], kinds={"polars", "postgres"}, code_version=lift.VERSION)

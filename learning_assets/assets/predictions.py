@@ -24,6 +24,7 @@ from learning_assets.store.walls import PIPELINE, SHARED, Pool
 
 _AD = ["account_id", "ad_id"]
 _CREATIVE = ["account_id", "creative_id"]
+_SEEN = ["date", "owner", *_AD, "creative_id", "experiment_id", "audience", "template", "cta"]
 _FOUND = [name for name in PREDICTIONS if name not in ("as_of", "date", "made_at", "made")]
 
 
@@ -143,7 +144,9 @@ def known_on(store: Store, settings: Settings, day: Day) -> Known:
 def expect(known: Known, pool: Pool, target: Target) -> pl.DataFrame:
     """What each model of a target expects of a pool's live ads: the columns of PREDICTIONS but for when it was said."""
     of_pool, rules = pl.col("account_id").is_in(pool.account_ids), known.settings.models
-    ads, seen = known.live.filter(of_pool), known.facts.filter(of_pool).drop_nulls([target.events, target.exposure])
+    ads, sides = known.live.filter(of_pool), [target.events, target.exposure]
+    # Of the facts, which are many, only what is needed is copied.
+    seen = known.facts.lazy().filter(of_pool).drop_nulls(sides).select(*_SEEN, *sides).collect()
     if ads.is_empty():
         return PREDICTIONS.to_frame().select(_FOUND)
     rates = baselines.history(seen, ads, rules.history_decay, target.events, target.exposure)
