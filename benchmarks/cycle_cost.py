@@ -135,7 +135,7 @@ def figures(short: dict[str, Any], long: dict[str, Any]) -> dict[str, float]:
     }
 
 
-def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 4) -> dict[str, float]:
+def run(ads: int, days: int, seed: int, longer: int = 365, warm_up: int = 2) -> dict[str, float]:
     """The benchmark; `warm_up` cycles come before the one that is measured."""
     long, short = (measured(ads, length, seed, longer, warm_up) for length in (longer, days))
     return figures(short, long)
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--short", action="store_true", help="a small market, in seconds")
-    parser.add_argument("--warm-up", type=int, default=4, help="cycles before the one that is measured")
+    parser.add_argument("--warm-up", type=int, default=2, help="cycles before the one that is measured")
     parser.add_argument("--prepare", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()

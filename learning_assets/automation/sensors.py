@@ -11,7 +11,7 @@ import polars as pl
 from learning_assets.assets.day import REPLAY_TAG
 from learning_assets.automation.accuracy_alerts import alert_on_accuracy_drop
 from learning_assets.automation.alerts import Notifier
-from learning_assets.automation.calendar import days_to_learn
+from learning_assets.automation.calendar import days_to_learn, step_days
 from learning_assets.automation.cursors import materialized
 from learning_assets.automation.cycle_log import Ended, write_log
 from learning_assets.automation.failures import failure_of
@@ -36,13 +36,17 @@ DECIDES_ITSELF = {"retrain_check", "learning_cycle"}
     description="When accuracy was measured outside of the daily jobs and calls for a retrain: retrain_check for that day.",
 )
 def accuracy_drop(
-    context: dg.SensorEvaluationContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
+    context: dg.SensorEvaluationContext,
+    store: dg.ResourceParam[Store],
+    source: dg.ResourceParam[Source],
+    settings: dg.ResourceParam[Settings],
 ) -> dg.SensorResult | dg.SkipReason:
     """Read what was materialized since the cursor; ask for a retrain once per day and revision of the accuracy row."""
     new = materialized(context, "prediction_accuracy", lambda run: run.job_name in DECIDES_ITSELF or REPLAY_TAG in run.tags)
     if new is None:
         return dg.SkipReason("Accuracy was not measured since the last tick.")
-    requests = [request for day in new.days for request in _retrains(store, settings, day)]
+    step = timedelta(days=step_days(source))
+    requests = [request for day in new.days for request in _retrains(store, settings, day, step)]
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else f"{new.records} measurements, none of which calls for a retrain.",
@@ -50,10 +54,10 @@ def accuracy_drop(
     )
 
 
-def _retrains(store: Store, settings: Settings, day: date) -> Iterator[dg.RunRequest]:
+def _retrains(store: Store, settings: Settings, day: date, step: timedelta) -> Iterator[dg.RunRequest]:
     """A request where the accuracy of a pool's champion on `day` fires a trigger that rests on it."""
-    if store.newest_day("retrained_model") not in (None, day):
-        return  # decided for a later day already: an older day of a chain is not decided again
+    if store.newest_day("retrained_model") not in (None, day - step, day):
+        return  # the chain is at another day: an older one is not decided again, and none is left out
     columns = ["pool", "metric", "revision", "account_id", *triggers.FIGURES]
     rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, as_of=day, segment="all", model="xgboost")
     for row in rows.filter(pl.col("account_id").is_null()).sort("metric", "pool").iter_rows(named=True):

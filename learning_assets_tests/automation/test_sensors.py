@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import dagster as dg
 import polars as pl
 import pytest
+import sqlalchemy as sa
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from learning_assets.build import build_definitions
 from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.platforms.source import Fetched, Source, SourceError
 from learning_assets.settings import Settings
+from learning_assets.store import schema
 from learning_assets_tests.world import Learned, MakeWorld, World
 
 DAY = date(2026, 3, 1)
@@ -60,7 +62,7 @@ def mislead(world: World, day: date, factor: float = 5.0) -> None:
 
 def look(world: World, cursor: str | None = None, sensor: str = "accuracy_drop") -> SensorExecutionData:
     """One tick of a sensor."""
-    resources = {"settings": world.settings, "store": world.store}
+    resources = {"settings": world.settings, "store": world.store, "source": world.source}
     repository = world.definitions.get_repository_def()
     with dg.build_sensor_context(world.instance, cursor, repository_def=repository, resources=resources) as context:
         return world.definitions.resolve_sensor_def(sensor).evaluate_tick(context)
@@ -133,6 +135,16 @@ def test_a_day_whose_successor_was_decided_is_not_decided_again(learned_copy: Le
     measure(world, before)
     assert world.table("prediction_comparisons", as_of=before, model="xgboost").filter(pl.col("wape") > 1).height > 0
     assert look(world).run_requests == []
+
+
+@pytest.mark.parametrize(("days_back", "asks"), [(1, True), (2, False)])
+def test_a_day_that_comes_next_is_decided_and_none_is_left_out(learned_copy: Learned, days_back: int, asks: bool) -> None:
+    world, days = learned_copy, schema.asset_days
+    decided = DAY - timedelta(days=days_back)
+    world.store.tables.execute(sa.delete(days).where(days.c.asset == "retrained_model", days.c.day > decided))
+    mislead(world, DAY)
+    measure(world, DAY)
+    assert keys(look(world)) == (["accuracy/2026-03-01/r2"] if asks else [])
 
 
 def test_an_event_without_a_run_or_a_day_does_no_harm(learned_copy: Learned) -> None:
