@@ -52,6 +52,13 @@ def last_trained(store: Store, pool: Pool, target: Target, day: date) -> date | 
     return rows.filter(pl.col("as_of") < day)["as_of"].max()  # pyright: ignore[reportReturnType]
 
 
+def decided_on(rows: pl.DataFrame) -> pl.DataFrame:
+    """Of rows of `prediction_comparisons` the one of each pool and metric that decides: of live predictions where any were measured, with most impressions."""
+    whole = rows.filter(pl.col("account_id").is_null(), pl.col("expected").is_not_null())
+    newest = whole.sort(pl.col("made") == "live", "impressions", descending=True)
+    return newest.unique(["pool", "metric"], keep="first", maintain_order=True).sort("metric", "pool")
+
+
 def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str | None) -> dict[str, Any]:
     """What was measured of the champion's predictions over the pool as of `day` (`triggers.FIGURES`); None where there is none or nothing was."""
     nothing = dict.fromkeys(triggers.FIGURES)
@@ -60,12 +67,12 @@ def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str 
     rows = store.tables.read(
         "prediction_comparisons",
         PIPELINE,
-        columns=["impressions", "account_id", *triggers.FIGURES],
+        columns=["pool", "metric", "made", "impressions", "account_id", *triggers.FIGURES],
         as_of=day,
         pool=pool.name,
         segment="all",
         model="xgboost",
         metric=target.name,
-    ).filter(pl.col("account_id").is_null(), pl.col("expected").is_not_null())
-    best = rows.sort("impressions", descending=True).select(triggers.FIGURES).head(1).to_dicts()
+    )
+    best = decided_on(rows).select(triggers.FIGURES).to_dicts()
     return best[0] if best else nothing

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
-import polars as pl
 
+from learning_assets.assets.champions import decided_on
 from learning_assets.assets.day import REPLAY_TAG
 from learning_assets.automation.accuracy_alerts import alert_on_accuracy_drop
 from learning_assets.automation.alerts import Notifier
@@ -58,9 +58,9 @@ def _retrains(store: Store, settings: Settings, day: date, step: timedelta) -> I
     """A request where the accuracy of a pool's champion on `day` fires a trigger that rests on it."""
     if store.newest_day("retrained_model") not in (None, day - step, day):
         return  # the chain is at another day: an older one is not decided again, and none is left out
-    columns = ["pool", "metric", "revision", "account_id", *triggers.FIGURES]
+    columns = ["pool", "metric", "made", "impressions", "revision", "account_id", *triggers.FIGURES]
     rows = store.tables.read("prediction_comparisons", PIPELINE, columns=columns, as_of=day, segment="all", model="xgboost")
-    for row in rows.filter(pl.col("account_id").is_null()).sort("metric", "pool").iter_rows(named=True):
+    for row in decided_on(rows).iter_rows(named=True):
         evidence = Evidence(day, None, 0, **{name: row[name] for name in triggers.FIGURES})
         fired = [trigger for rule in triggers.OF_ACCURACY if (trigger := rule(evidence, settings.models)).fired]
         if fired:
