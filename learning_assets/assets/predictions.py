@@ -32,7 +32,7 @@ _FOUND = [name for name in PREDICTIONS if name not in ("as_of", "date", "made_at
     partitions_def=DAILY,
     deps=["ad_catalog", "actuals", "creative_dna", "winning_formulas", "retrained_model"],
     kinds={"xgboost", "polars", "parquet"},
-    code_version=f"{retraining.VERSION}+vote-{ensemble.VERSION}+dna-{score.VERSION}",
+    code_version=f"{retraining.VERSION}+vote-{ensemble.VERSION}+score-{score.VERSION}",
 )
 @bounded_retries
 def predictions(
