@@ -24,7 +24,7 @@ from learning_assets.store.walls import PIPELINE, SHARED, Pool
 
 _AD = ["account_id", "ad_id"]
 _CREATIVE = ["account_id", "creative_id"]
-_SEEN = ["date", "owner", *_AD, "creative_id", "experiment_id", "audience", "template", "cta"]
+_SEEN = ["date", "owner", *_AD, "creative_id", "experiment_id", "audience", "template", "cta", "impressions", "link_clicks"]
 _FOUND = [name for name in PREDICTIONS if name not in ("as_of", "date", "made_at", "made")]
 
 
@@ -146,7 +146,7 @@ def expect(known: Known, pool: Pool, target: Target) -> pl.DataFrame:
     of_pool, rules = pl.col("account_id").is_in(pool.account_ids), known.settings.models
     ads, sides = known.live.filter(of_pool), [target.events, target.exposure]
     # Of the facts, which are many, only what is needed is copied.
-    seen = known.facts.lazy().filter(of_pool).drop_nulls(sides).select(*_SEEN, *sides).collect()
+    seen = known.facts.lazy().filter(of_pool).drop_nulls(sides).select(*dict.fromkeys([*_SEEN, *sides])).collect()
     if ads.is_empty():
         return PREDICTIONS.to_frame().select(_FOUND)
     rates = baselines.history(seen, ads, rules.history_decay, target.events, target.exposure)
