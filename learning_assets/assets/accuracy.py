@@ -8,7 +8,7 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, day_of
-from learning_assets.assets.outcomes import observed, predicted
+from learning_assets.assets.outcomes import live_first, observed, predicted
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import accuracy
@@ -75,9 +75,7 @@ def prediction_accuracy(
 
 def figures(overall: pl.DataFrame) -> dict[str, float | None]:
     """What the UI plots: of the pool with most impressions, of live predictions where there are any."""
-    main = overall.sort(pl.col("made") == "live", "impressions", descending=True).unique(
-        ["metric", "model"], keep="first", maintain_order=True
-    )
+    main = live_first(overall, ["metric", "model"])
     names = ("accuracy", "wape", "noise_floor", "skill", "calibration_ratio", "log_loss")
     return {f"{row['metric']}_{row['model']}_{name}": row[name] for row in main.iter_rows(named=True) for name in names}
 

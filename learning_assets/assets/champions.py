@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from learning_assets.assets.outcomes import live_first
 from learning_assets.learning import triggers
 from learning_assets.learning.retraining import RateModel
 from learning_assets.learning.targets import Target
@@ -52,11 +53,10 @@ def last_trained(store: Store, pool: Pool, target: Target, day: date) -> date | 
     return rows.filter(pl.col("as_of") < day)["as_of"].max()  # pyright: ignore[reportReturnType]
 
 
-def decided_on(rows: pl.DataFrame) -> pl.DataFrame:
-    """Of rows of `prediction_comparisons` the one of each pool and metric that decides: of live predictions where any were measured, with most impressions."""
-    whole = rows.filter(pl.col("account_id").is_null(), pl.col("expected").is_not_null())
-    newest = whole.sort(pl.col("made") == "live", "impressions", descending=True)
-    return newest.unique(["pool", "metric"], keep="first", maintain_order=True).sort("metric", "pool")
+def decided_on(comparisons: pl.DataFrame) -> pl.DataFrame:
+    """Of rows of `prediction_comparisons` the one on which a pool's retraining is decided, by metric and pool."""
+    whole = comparisons.filter(pl.col("account_id").is_null(), pl.col("expected").is_not_null())
+    return live_first(whole, ["pool", "metric"]).sort("metric", "pool")
 
 
 def measured(store: Store, pool: Pool, target: Target, day: date, model_id: str | None) -> dict[str, Any]:

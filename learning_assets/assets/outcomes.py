@@ -1,5 +1,6 @@
 """What was predicted and what happened, as models and measures read it."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import polars as pl
@@ -40,3 +41,9 @@ def predicted(store: Store, day: Day, first: date, **which: str) -> pl.LazyFrame
     )
     accuracy.refuse_leaks(found)
     return found
+
+
+def live_first(comparisons: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Of rows of `prediction_comparisons` the one that speaks for each group: of live predictions where any were measured, with most impressions."""
+    ordered = comparisons.sort(pl.col("made") == "live", "impressions", descending=True)
+    return ordered.unique(list(by), keep="first", maintain_order=True)

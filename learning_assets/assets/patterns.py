@@ -88,23 +88,22 @@ def learn_bins(store: Store, day: Day, creatives: pl.DataFrame, times: pl.LazyFr
 
 def mined(store: Store, window: pl.DataFrame, times: pl.LazyFrame, settings: Patterns) -> Iterator[pl.DataFrame]:
     """Everything that is found on the day: of each account, of each niche, and of all consenting accounts together."""
+
+    def of(ads: pl.DataFrame, shown: lift.Compared, scope: lift.Scope, niche: str | None = None) -> Iterator[pl.DataFrame]:
+        yield lift.mine(ads, ATTRIBUTES, settings, scope, niche)
+        yield lift.mine_pairs(ads, settings.pairs, settings, scope, niche)
+        yield lift.mine_times(shown, settings, scope, niche)
+
     accounts, compared = window["account_id"].unique().sort(), list[lift.Compared]()
     # Accounts have nothing to do with each other: memory is that of a batch, however many there are.
     for start in range(0, max(accounts.len(), 1), _ACCOUNTS_AT_ONCE):
         batch = pl.col("account_id").is_in(accounts[start : start + _ACCOUNTS_AT_ONCE].implode())
-        ads = window.filter(batch)
         compared.append(lift.compare_times(times.filter(batch)))
-        yield lift.mine(ads, ATTRIBUTES, settings, "account")
-        yield lift.mine_pairs(ads, settings.pairs, settings, "account")
-        yield lift.mine_times(compared[-1], settings, "account")
-    of_times = lift.Compared.together(compared)
+        yield from of(window.filter(batch), compared[-1], "account")
+    together = lift.Compared.together(compared)
     for scope, pool in store.shared_scopes():
-        niche = pool.name if scope == "niche" else None
         inside = pl.col("account_id").is_in(pool.account_ids)
-        ads = window.filter(inside)
-        yield lift.mine(ads, ATTRIBUTES, settings, scope, niche)
-        yield lift.mine_pairs(ads, settings.pairs, settings, scope, niche)
-        yield lift.mine_times(of_times.of(inside), settings, scope, niche)
+        yield from of(window.filter(inside), together.of(inside), scope, pool.name if scope == "niche" else None)
 
 
 def figures(state: pl.DataFrame, window: pl.DataFrame) -> dict[str, int]:

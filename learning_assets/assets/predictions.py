@@ -192,14 +192,14 @@ def _trees(known: Known, model: retraining.RateModel, ads: pl.DataFrame, seen: p
 
 def _dna(known: Known, pool: Pool, target: Target, rates: pl.DataFrame, seen: pl.DataFrame) -> pl.Series:
     """What the ads are expected to have by what they are made of."""
-    model = _scored(known, pool) if target is CTR else _made(known, pool, target, seen)
+    model = _score_model(known, pool) if target is CTR else _rate_model(known, pool, target, seen)
     made_of = rates.select(*_CREATIVE, "audience", "account_rate").join(
         known.attributes, on=_CREATIVE, how="left", maintain_order="left"
     )
     return score.rates(made_of, model).clip(upper_bound=target.highest)
 
 
-def _scored(known: Known, pool: Pool) -> score.Model | None:
+def _score_model(known: Known, pool: Pool) -> score.Model | None:
     """The model behind the score of creatives, which is of CTR: over all consenting accounts, or of the owner's account."""
     scope = (
         pl.col("scope") == "all"
@@ -211,16 +211,16 @@ def _scored(known: Known, pool: Pool) -> score.Model | None:
     return score.restored(rows)[0] if rows.filter(kind="scope").height == 1 else None
 
 
-def _made(known: Known, pool: Pool, target: Target, seen: pl.DataFrame) -> score.Model | None:
+def _rate_model(known: Known, pool: Pool, target: Target, seen: pl.DataFrame) -> score.Model | None:
     """The same model of a rate that has no score, learned from the pool's facts."""
     week = pl.col("date").dt.truncate("1w")
     by = ["owner", *_AD, "creative_id", "audience", "experiment_id"]
     sums = seen.group_by(*by, week=week, maintain_order=True).agg(pl.col(target.exposure, target.events).sum())
     carried = ["creative_id", "audience"]
     units = formula.units(sums.with_columns(fingerprint="creative_id"), carried, target.events, target.exposure)
-    described = units.join(known.attributes, on=_CREATIVE, how="left", maintain_order="left")
+    made_of = units.join(known.attributes, on=_CREATIVE, how="left", maintain_order="left")
     min_owners = known.settings.patterns.min_owners if pool.name == SHARED else 1
-    return score.learn_rates(described, ATTRIBUTES, known.settings.formula, min_owners=min_owners)
+    return score.learn_rates(made_of, ATTRIBUTES, known.settings.formula, min_owners=min_owners)
 
 
 def together(known: Known, target: Target, members: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
