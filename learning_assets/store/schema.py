@@ -425,6 +425,49 @@ accuracy_alerts = sa.Table(
 """Append-only: which drops of accuracy people were told of, by day, pool and `prediction_comparisons.revision`. `metric`: the first that dropped;
 `triggers`: names with commas; `cause` and `share` as `learning.causes.Cause`. No accounts, since a pool's rows belong to nobody."""
 
+experiment_arms = sa.Table(
+    "experiment_arms",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("experiment_id", _TEXT, primary_key=True),
+    sa.Column("ad_id", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    _column("planned_share", _REAL),
+    _column("starts_on", _DAY, required=True),
+    _column("ends_on", _DAY),
+    _column("defined_by", _TEXT, required=True),
+    _moment("at"),
+)
+"""Arms of experiments that people defined. `planned_share`: the arm's planned part of the impressions, 0 to 1, NULL where none was planned.
+`ends_on`: the last day, NULL while it goes on. A row that is told again replaces the one before."""
+
+budget_wishes = sa.Table(
+    "budget_wishes",
+    metadata,
+    sa.Column("decision_id", _TEXT, primary_key=True),
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    _column("account_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("entity_kind", _TEXT, required=True),
+    _column("currency", _TEXT, required=True),
+    _column("expected_micros", _INT, required=True),
+    _column("wanted_micros", _INT, required=True),
+    _column("kind", _TEXT, required=True),
+    _moment("decided_at"),
+    _column("as_of", _DAY, required=True),
+    _column("reason", _TEXT, required=True),
+    _column("lift", _REAL),
+    _column("share", _REAL),
+    sa.Index(None, "decided_at"),
+    sa.Index(None, "account_id", "as_of"),
+)
+"""Append-only: budgets that decisions ask for; whether and how they are carried out is not decided here.
+
+`entity_kind`: `ad_set` or `campaign`, the owner of the budget, `entity_id`. `expected_micros`: the day's budget as it was known, which it must still
+be; `wanted_micros`: the absolute budget that is asked for, both in micros of `currency`. `kind`: promotion, demotion, bandit or undo. `as_of`: the
+decision's day. `lift`: the shrunk log lift that the step rests on, NULL where none is; `share`: the part of the experiment's budget that
+the entity would have, 0 to 1."""
+
 improvement_snapshots = sa.Table(
     "improvement_snapshots",
     metadata,

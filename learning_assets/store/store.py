@@ -13,6 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from learning_assets import clock
+from learning_assets.learning import experiments
 from learning_assets.learning.graph import Change, Graph
 from learning_assets.learning.lift import Scope
 from learning_assets.settings import Settings
@@ -319,6 +320,15 @@ class Store:
     def facts(self, first: date, until: date) -> pl.LazyFrame:
         """Complete rows of actuals from `first` to `until` as the cycle of `until` knew them, for the pipeline."""
         return facts(self.lake, first, until, until)
+
+    def arms(self, day: date) -> pl.DataFrame:
+        """The arms of the experiments that run by a day's catalog (columns `learning.experiments.ARMS`, and `owner`), for the pipeline."""
+        defined = self.tables.read("experiment_arms", PIPELINE).filter(
+            pl.col("starts_on") <= day, pl.col("ends_on").is_null() | (pl.col("ends_on") >= day)
+        )
+        found = experiments.arms(self.lake.scan("ad_catalog", day, day).collect(), defined.select(experiments.DEFINED.names()))
+        owners = self.accounts(PIPELINE).select("account_id", "owner")
+        return found.join(owners, on="account_id", how="left", maintain_order="left")
 
     def sums(self, until: date, days: int) -> pl.DataFrame:
         """Weekly sums of ads (columns `sums.WEEKLY_SUMS`) over the window, for the pipeline."""
