@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SourceKind = Literal["sandbox", "archive", "ads"]
@@ -606,6 +606,61 @@ class Stages(_Group):
         return value
 
 
+class Acting(_Group):
+    """Whether and how far budgets are moved; every bound fails closed: what is not known refuses."""
+
+    kill: bool = Field(default=False, description="Kill switch: no budget is moved while it is set, whatever the database says")
+    max_step: Level = Field(default=0.20, description="Largest raise of one step, a fraction of the present budget")
+    max_week: Level = Field(default=0.50, description="Largest raise of a budget within 7 days, a fraction")
+    raise_hours: Positive = Field(default=72, description="Hours between two raises of a budget")
+    cut_hours: Positive = Field(default=24, description="Hours between two changes of a budget of which the later is a cut")
+    actions_per_day: Count = Field(default=3, description="Budgets of an account that are moved on one of its days")
+    first_hour: Annotated[int, Field(ge=0, le=23)] = Field(
+        default=9, description="Hour of the account's day from which budgets are moved"
+    )
+    last_hour: Annotated[int, Field(ge=1, le=24)] = Field(
+        default=17, description="Hour of the account's day from which they are not"
+    )
+    last_weekday: Annotated[int, Field(ge=0, le=6)] = Field(
+        default=3, description="Last weekday on which budgets are moved, counted from Monday = 0: Thursday"
+    )
+    foreign_hours: Positive = Field(
+        default=72, description="Hours in which a change of the budget by anybody else keeps it from being moved"
+    )
+    mature_days: Count = Field(default=7, description="Days of an experiment that must be mature (`growth.mature_days` old)")
+    stale_days: Count = Field(
+        default=2, description="Age in days, in the account's time, above which a decision's day is stale"
+    )
+    decision_hours: Positive = Field(default=3, description="Hours after which a decision is not acted on any more")
+    spend_spike: Positive = Field(
+        default=1.75,
+        description="Spend of the account's newest day over its mean of the 7 days before, above which nothing is raised",
+    )
+    failures: Count = Field(
+        default=3, description="Failed changes in a row after which an account is disarmed; one unknown does it too"
+    )
+    approval_step: Level = Field(default=0.20, description="Raises above this fraction need a person's approval")
+    approval_share: Level = Field(
+        default=0.70, description="Raises beyond this part of an experiment's budget need a person's approval"
+    )
+    approval_hours: Positive = Field(default=48, description="Hours in which an approval holds")
+    settle_minutes: Positive = Field(
+        default=10,
+        description="Minutes after a lost answer in which a budget that did not move may still do so; then it has failed",
+    )
+    read_back_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=2, description="Pause before a budget is read back again that the platform said it had changed"
+    )
+
+    @model_validator(mode="after")
+    def _hours_in_order(self) -> "Acting":
+        if self.first_hour >= self.last_hour:
+            raise ValueError(
+                f"budgets would never be moved: first_hour {self.first_hour} is not before last_hour {self.last_hour}"
+            )
+        return self
+
+
 class Checks(_Group):
     """Validation of what was fetched."""
 
@@ -682,6 +737,7 @@ class Settings(BaseSettings):
     growth: Growth = Growth()
     promotion: Promotion = Promotion()
     stages: Stages = Stages()
+    acting: Acting = Acting()
     checks: Checks = Checks()
     automation: Automation = Automation()
 

@@ -539,6 +539,99 @@ be; `wanted_micros`: the absolute budget that is asked for, both in micros of `c
 decision's day. `lift`: the shrunk log lift that the step rests on, NULL where none is; `share`: the part of the experiment's budget that
 the entity would have, 0 to 1."""
 
+arming = sa.Table(
+    "arming",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("owner", _TEXT, required=True),
+    _column("armed", _BOOL, required=True),
+    _column("bandit", _BOOL, required=True),
+    *(_column(name, _INT) for name in ("cap_entity_micros", "cap_account_micros", "cap_month_micros")),
+    _column("currency", _TEXT),
+    *(_column(name, _TEXT, required=True) for name in ("said_by", "why")),
+    _moment("at"),
+)
+"""Append-only: who armed or disarmed an account, with which caps; the highest `number` is in force. Caps are micros of `currency`: the largest daily
+budget of one entity; of all entities together whose budgets were moved; and what raises of a calendar month may add to its spend."""
+
+acting_switch = sa.Table(
+    "acting_switch",
+    metadata,
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("killed", _BOOL, required=True),
+    *(_column(name, _TEXT, required=True) for name in ("said_by", "why")),
+    _moment("at"),
+)
+"""Append-only: the kill switch over all accounts; the highest `number` is in force."""
+
+protected_entities = sa.Table(
+    "protected_entities",
+    metadata,
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    *(_column(name, _TEXT, required=True) for name in ("account_id", "owner", "said_by")),
+    _column("protected", _BOOL, required=True),
+    _moment("at"),
+)
+"""Append-only: ad sets and campaigns whose budgets are never moved; the highest `number` of an id is in force."""
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("decision_id", _TEXT, primary_key=True),
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    _column("account_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("wanted_micros", _INT, required=True),
+    _column("said_by", _TEXT, required=True),
+    _moment("at"),
+)
+"""Append-only: raises that a person approved. An approval holds for the entity and up to `wanted_micros`, also where a later decision asks again."""
+
+budget_changes = sa.Table(
+    "budget_changes",
+    metadata,
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    sa.Column("decision_day", _DAY, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("change_id", _TEXT, required=True),
+    *(
+        _column(name, _TEXT, required=True)
+        for name in ("account_id", "owner", "entity_kind", "currency", "kind", "decision_id", "status")
+    ),
+    *(_column(name, _INT, required=True) for name in ("before_micros", "after_micros")),
+    _column("read_micros", _INT),
+    _column("undoes", _TEXT),
+    *(_column(name, _TEXT, required=True) for name in ("said_by", "why")),
+    _column("settled_why", _TEXT),
+    _moment("intent_at"),
+    *(_moment(name, required=False) for name in ("validated_at", "sent_at", "settled_at")),
+    sa.UniqueConstraint("change_id"),
+    sa.Index(None, "account_id", "intent_at"),
+)
+"""The ledger of budgets that were moved, written before each call. `decision_day` is the decision's day; its decision has `number` 0, and undoing counts
+on. `status`: intent, validated, sent, applied, failed or unknown. A row's numbers never change; its status goes one way and its moments are
+filled in. `read_micros`: the budget as it was read back. `undoes`: the change that is taken back."""
+
+wish_outcomes = sa.Table(
+    "wish_outcomes",
+    metadata,
+    sa.Column("decision_id", _TEXT, primary_key=True),
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("account_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("outcome", _TEXT, required=True),
+    _column("guard", _TEXT),
+    _column("reason", _TEXT, required=True),
+    _column("change_id", _TEXT),
+    _moment("at"),
+    sa.Index(None, "account_id", "at"),
+)
+"""Append-only: what became of each budget that a decision asked for, each time that it was looked at and something else came of it. `outcome`: dry_run,
+blocked, applied, failed or unknown; `guard`: which one refused."""
+
 improvement_snapshots = sa.Table(
     "improvement_snapshots",
     metadata,

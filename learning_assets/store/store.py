@@ -24,6 +24,7 @@ from learning_assets.store import schema
 from learning_assets.store.champions import Champions
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
+from learning_assets.store.ledger import Ledger
 from learning_assets.store.memory import WinnerMemory
 from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
@@ -115,6 +116,11 @@ class Store:
     def signals(self) -> Signals:
         """The ledger of purchase signals."""
         return Signals(self.tables)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Who may move budgets, and what was moved."""
+        return Ledger(self.tables)
 
     @cached_property
     def artifacts(self) -> Artifacts:

@@ -21,7 +21,7 @@ from learning_assets.learning.graph import Versions
 from learning_assets.store import schema
 from learning_assets.store.walls import Wall
 
-_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log"}
+_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "acting_switch"}
 """Tables of the pipeline itself, without rows of any owner."""
 
 
