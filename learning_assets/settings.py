@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SourceKind = Literal["sandbox", "archive", "ads"]
@@ -542,6 +542,125 @@ class Growth(_Group):
     damping: Probability = Field(default=0.98, description="Share of the slope that is left after each projected day")
 
 
+class Promotion(_Group):
+    """When an arm of an experiment has won."""
+
+    alpha: Level = Field(
+        default=0.05, description="Chance, over an experiment's life, of ever promoting an arm that is not better, at most"
+    )
+    min_hours: Count = Field(
+        default=72, description="Finished hours in which every arm was shown, below which nothing is decided"
+    )
+    finished_hours: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Hours after its end in which an hour's delivery may still come in; younger hours do not count"
+    )
+    min_clicks: Count = Field(default=100, description="Clicks of every arm, likewise, unless every arm has ...")
+    min_conversions: Count = Field(default=30, description="... so many conversions; then they decide, by impression")
+    min_lift: Annotated[float, Field(ge=0)] = Field(
+        default=0.02, description="Smallest shrunk lift that is worth a promotion, a fraction"
+    )
+    cvr_guard_confidence: Level = Field(
+        default=0.90, description="How credibly CVR or ROAS must be below another arm's to block a promotion by CTR"
+    )
+    prior_sd: Positive = Field(
+        default=0.20, description="Log rate ratios that the test looks for: standard deviation of its prior"
+    )
+    shrink_sd: Positive = Field(
+        default=0.10, description="Standard deviation of true log rate ratios between arms, by which a winner's lift is shrunk"
+    )
+    new_account_noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.10, description="Day-to-day standard deviation of an arm's log rate in an account without past experiments"
+    )
+    noise_prior_days: Positive = Field(default=30.0, description="Days of pairs of arms that this counts as")
+    dispersion_prior_days: Positive = Field(
+        default=6.0, description="Days that the account's past counts as in an experiment's own dispersion"
+    )
+    first_information: Positive = Field(
+        default=120.0,
+        description="Information (half of an arm's clicks of a day) that is reckoned with on an experiment's first day",
+    )
+
+
+class Stages(_Group):
+    """How far a promoted arm's budget goes, and in which steps."""
+
+    shares: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(0.6, 0.7, 0.8),
+        description="Parts of the experiment's budget that a promoted arm is to have, one after the other, ascending, with commas",
+    )
+    max_step: Level = Field(default=0.20, description="Largest raise of one step, a fraction; a smaller lift raises by less")
+    recheck_days: Count = Field(
+        default=3, description="Days at a share after which the evidence since then decides on the next one"
+    )
+
+    @field_validator("shares", mode="before")
+    @classmethod
+    def _read_shares(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("shares")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or list(value) != sorted(set(value)) or not all(0 < share < 1 for share in value):
+            raise ValueError("must be parts above 0 and below 1, ascending, such as 0.6,0.7,0.8")
+        return value
+
+
+class Acting(_Group):
+    """Whether and how far budgets are moved; every bound fails closed: what is not known refuses."""
+
+    kill: bool = Field(default=False, description="Kill switch: no budget is moved while it is set, whatever the database says")
+    max_step: Level = Field(default=0.20, description="Largest raise of one step, a fraction of the present budget")
+    max_week: Level = Field(default=0.50, description="Largest raise of a budget within 7 days, a fraction")
+    raise_hours: Positive = Field(default=72, description="Hours between two raises of a budget")
+    cut_hours: Positive = Field(default=24, description="Hours between two changes of a budget of which the later is a cut")
+    actions_per_day: Count = Field(default=3, description="Budgets of an account that are moved on one of its days")
+    first_hour: Annotated[int, Field(ge=0, le=23)] = Field(
+        default=9, description="Hour of the account's day from which budgets are moved"
+    )
+    last_hour: Annotated[int, Field(ge=1, le=24)] = Field(
+        default=17, description="Hour of the account's day from which they are not"
+    )
+    last_weekday: Annotated[int, Field(ge=0, le=6)] = Field(
+        default=3, description="Last weekday on which budgets are moved, counted from Monday = 0: Thursday"
+    )
+    foreign_hours: Positive = Field(
+        default=72, description="Hours in which a change of the budget by anybody else keeps it from being moved"
+    )
+    mature_days: Count = Field(default=7, description="Days of an experiment that must be mature (`growth.mature_days` old)")
+    stale_days: Count = Field(
+        default=2, description="Age in days, in the account's time, above which a decision's day is stale"
+    )
+    decision_hours: Positive = Field(default=3, description="Hours after which a decision is not acted on any more")
+    spend_spike: Positive = Field(
+        default=1.75,
+        description="Spend of the account's newest day over its mean of the 7 days before, above which nothing is raised",
+    )
+    failures: Count = Field(
+        default=3, description="Failed changes in a row after which an account is disarmed; one unknown does it too"
+    )
+    approval_step: Level = Field(default=0.20, description="Raises above this fraction need a person's approval")
+    approval_share: Level = Field(
+        default=0.70, description="Raises beyond this part of an experiment's budget need a person's approval"
+    )
+    approval_hours: Positive = Field(default=48, description="Hours in which an approval holds")
+    settle_minutes: Positive = Field(
+        default=10,
+        description="Minutes after a lost answer in which a budget that did not move may still do so; then it has failed",
+    )
+    read_back_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=2, description="Pause before a budget is read back again that the platform said it had changed"
+    )
+
+    @model_validator(mode="after")
+    def _hours_in_order(self) -> "Acting":
+        if self.first_hour >= self.last_hour:
+            raise ValueError(
+                f"budgets would never be moved: first_hour {self.first_hour} is not before last_hour {self.last_hour}"
+            )
+        return self
+
+
 class Checks(_Group):
     """Validation of what was fetched."""
 
@@ -616,6 +735,9 @@ class Settings(BaseSettings):
     report: Report = Report()
     causes: Causes = Causes()
     growth: Growth = Growth()
+    promotion: Promotion = Promotion()
+    stages: Stages = Stages()
+    acting: Acting = Acting()
     checks: Checks = Checks()
     automation: Automation = Automation()
 

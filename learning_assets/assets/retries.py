@@ -11,6 +11,7 @@ from learning_assets.platforms.source import PlatformDown, SourceError
 from learning_assets.store.champions import ChampionError
 from learning_assets.store.identity import IdentityError
 from learning_assets.store.lake import LakeError
+from learning_assets.store.ledger import LedgerError
 from learning_assets.store.migrations import MigrationError
 from learning_assets.store.models import ModelError
 from learning_assets.store.store import ChainError, Store
@@ -20,7 +21,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 PERMANENT = (
-    *(SourceError, IdentityError, LakeError, MigrationError, ModelError, ChainError, ChampionError, TableError, TrainingError),
+    *(SourceError, IdentityError, LakeError, LedgerError, MigrationError, ModelError, ChainError, ChampionError, TableError),
+    TrainingError,
     ValueError,
 )
 

@@ -67,18 +67,31 @@ def _result(
     )
 
 
+def first_broken(store: Store, day: date) -> str:
+    """The first blocking rule of the facts that a day's actuals and catalog break now, in its own words; empty where all hold.
+
+    What is stored is judged, so that a day which any run left broken is seen by all.
+    """
+    for asset, named in FACTS.items():
+        rows = store.lake.read_as_written(asset, day)
+        for _, given in named.values():
+            broken = (given or _spend_rule(store, day))(rows, day)
+            if broken is not None:
+                return broken.says
+    return ""
+
+
+def _spend_rule(store: Store, day: date) -> Rule:
+    manifest = store.tables.read("fetch_manifest", PIPELINE, as_of=day, fact="daily", status="complete")
+    return rules.spend_reconciles(manifest, store.settings.checks.spend_tolerance)
+
+
 def _fact_check(asset: str, name: str, description: str, given: Rule | None) -> dg.AssetChecksDefinition:
     @dg.asset_check(asset=asset, name=name, description=description, blocking=True, partitions_def=DAILY)
-    def check(
-        context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store], settings: dg.ResourceParam[Settings]
-    ) -> dg.AssetCheckResult:
+    def check(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
         day = date.fromisoformat(context.partition_key)
         rows = store.lake.read_as_written(asset, day)
-        rule = given
-        if rule is None:
-            manifest = store.tables.read("fetch_manifest", PIPELINE, as_of=day, fact="daily", status="complete")
-            rule = rules.spend_reconciles(manifest, settings.checks.spend_tolerance)
-        return _result(rule(rows, day), rows.height)
+        return _result((given or _spend_rule(store, day))(rows, day), rows.height)
 
     return check
 

@@ -32,6 +32,7 @@ def plain_errors() -> Iterator[None]:
     """Print what went wrong and what to do, without frames, and end with 1."""
     from learning_assets.assets.retries import PERMANENT
     from learning_assets.automation.replay import ReplayError
+    from learning_assets.platforms.budgets import Refused, Unanswered
     from learning_assets.platforms.source import PlatformDown
     from learning_assets.sandbox.process import ProcessError
     from learning_assets.store.address import AddressError
@@ -44,7 +45,16 @@ def plain_errors() -> Iterator[None]:
             name = "LEARNING_" + "_".join(str(part) for part in one["loc"]).upper()
             console.print(f"[red]{name}:[/red] {one['msg']}", markup=True)
         raise typer.Exit(1) from None
-    except (*PERMANENT, PlatformDown, ProcessError, ReplayError, AddressError, EmbeddedPostgresError) as error:
+    except (
+        *PERMANENT,
+        PlatformDown,
+        Refused,
+        Unanswered,
+        ProcessError,
+        ReplayError,
+        AddressError,
+        EmbeddedPostgresError,
+    ) as error:
         console.print(f"[red]{type(error).__name__}:[/red] ", end="")
         console.print(str(error), markup=False, highlight=False)
         raise typer.Exit(1) from None

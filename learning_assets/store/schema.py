@@ -425,6 +425,213 @@ accuracy_alerts = sa.Table(
 """Append-only: which drops of accuracy people were told of, by day, pool and `prediction_comparisons.revision`. `metric`: the first that dropped;
 `triggers`: names with commas; `cause` and `share` as `learning.causes.Cause`. No accounts, since a pool's rows belong to nobody."""
 
+experiment_arms = sa.Table(
+    "experiment_arms",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("experiment_id", _TEXT, primary_key=True),
+    sa.Column("ad_id", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    _column("planned_share", _REAL),
+    _column("starts_on", _DAY, required=True),
+    _column("ends_on", _DAY),
+    _column("defined_by", _TEXT, required=True),
+    _moment("at"),
+)
+"""Arms of experiments that people defined. `planned_share`: the arm's planned part of the impressions, 0 to 1, NULL where none was planned.
+`ends_on`: the last day, NULL while it goes on. A row that is told again replaces the one before."""
+
+promotion_evidence = sa.Table(
+    "promotion_evidence",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("account_id", _TEXT, required=True),
+    _column("experiment_id", _TEXT, required=True),
+    _column("metric", _TEXT, required=True),
+    _column("ad_id", _TEXT, required=True),
+    _column("other_id", _TEXT, required=True),
+    _column("date", _DAY, required=True),
+    sa.Column("log_likelihood", sa.ARRAY(sa.Double), nullable=False),
+    _column("hours", _INT, required=True),
+    _column("dispersion", _REAL, required=True),
+    _column("exposure", _REAL, required=True),
+    _column("other_exposure", _REAL, required=True),
+    _column("events", _INT, required=True),
+    _column("other_events", _INT, required=True),
+    _column("information", _REAL, required=True),
+    _column("excess", _REAL, required=True),
+    _column("facts_version", _TEXT),
+    _key("as_of", "account_id", "experiment_id", "metric", "ad_id", "other_id", "date"),
+    sa.Index(None, "account_id", "experiment_id"),
+)
+"""What a local day's finished hours say about a pair of arms: the columns of `learning.sequential.PAIR_DAYS`, by `metric` (ctr, or cvr for conversions
+per impression). A restated day gets a new row under the `as_of` of the cycle that saw it first; the newest counts, and one without hours says
+that nothing is left of it. `facts_version`: of the hours that it was made from, NULL of days."""
+
+promotion_decisions = sa.Table(
+    "promotion_decisions",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("revision", _INT, primary_key=True),
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("experiment_id", _TEXT, primary_key=True),
+    _column("decision_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _moment("decided_at"),
+    _column("replayed", _BOOL, required=True),
+    _column("status", _TEXT, required=True),
+    _column("event", _TEXT),
+    _column("reason", _TEXT, required=True),
+    _column("guard", _TEXT),
+    _column("metric", _TEXT),
+    _column("ad_id", _TEXT),
+    _column("other_id", _TEXT),
+    *(_column(name, _REAL) for name in ("log_e", "log_threshold", "anytime_p", "lift", "lift_low", "lift_high")),
+    *(_column(name, _REAL) for name in ("shrunk_lift", "shrunk_low", "shrunk_high", "naive_p")),
+    _column("naive", _TEXT),
+    *(_column(name, _INT) for name in ("arms", "days", "hours", "impressions", "link_clicks", "conversions")),
+    _column("evidence_from", _DAY, required=True),
+    _column("promoted_on", _DAY),
+    _column("moved_ad_id", _TEXT),
+    _column("before_micros", _INT),
+    _column("stage", _INT),
+    _column("reached_on", _DAY),
+    _column("move", _TEXT),
+    _column("move_reason", _TEXT),
+    _column("budget_share", _REAL),
+    _column("wanted_micros", _INT),
+    _column("currency", _TEXT),
+    sa.Index(None, "decision_id"),
+)
+"""Append-only: what was decided about every experiment on a day. The newest revision of a day counts; earlier ones, and those of days that were
+replayed since, are kept.
+
+`status`: continue_testing, promoted, insufficient_data, blocked or cannot_isolate; `event`: promoted or demoted on this very day. `ad_id`: the
+winner, or the arm that leads, against its closest rival `other_id`; lifts are log ratios of `metric` between the two (`learning.sequential`).
+`naive`: what a plain z-test would have decided. `evidence_from`, `promoted_on`, `moved_ad_id`, `before_micros`, `stage`, `reached_on`: the columns of
+`learning.promoting.STATE`. `move`, `move_reason`, `budget_share`, `wanted_micros`: where the budget stands and goes (`learning.stages`)."""
+
+budget_wishes = sa.Table(
+    "budget_wishes",
+    metadata,
+    sa.Column("decision_id", _TEXT, primary_key=True),
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    _column("account_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("entity_kind", _TEXT, required=True),
+    _column("currency", _TEXT, required=True),
+    _column("expected_micros", _INT, required=True),
+    _column("wanted_micros", _INT, required=True),
+    _column("kind", _TEXT, required=True),
+    _moment("decided_at"),
+    _column("as_of", _DAY, required=True),
+    _column("reason", _TEXT, required=True),
+    _column("lift", _REAL),
+    _column("share", _REAL),
+    sa.Index(None, "decided_at"),
+    sa.Index(None, "account_id", "as_of"),
+)
+"""Append-only: budgets that decisions ask for; whether and how they are carried out is not decided here.
+
+`entity_kind`: `ad_set` or `campaign`, the owner of the budget, `entity_id`. `expected_micros`: the day's budget as it was known, which it must still
+be; `wanted_micros`: the absolute budget that is asked for, both in micros of `currency`. `kind`: promotion, demotion, bandit or undo. `as_of`: the
+decision's day. `lift`: the shrunk log lift that the step rests on, NULL where none is; `share`: the part of the experiment's budget that
+the entity would have, 0 to 1."""
+
+arming = sa.Table(
+    "arming",
+    metadata,
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("owner", _TEXT, required=True),
+    _column("armed", _BOOL, required=True),
+    _column("bandit", _BOOL, required=True),
+    *(_column(name, _INT) for name in ("cap_entity_micros", "cap_account_micros", "cap_month_micros")),
+    _column("currency", _TEXT),
+    *(_column(name, _TEXT, required=True) for name in ("said_by", "why")),
+    _moment("at"),
+)
+"""Append-only: who armed or disarmed an account, with which caps; the highest `number` is in force. Caps are micros of `currency`: the largest daily
+budget of one entity; of all entities together whose budgets were moved; and what raises of a calendar month may add to its spend."""
+
+acting_switch = sa.Table(
+    "acting_switch",
+    metadata,
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("killed", _BOOL, required=True),
+    *(_column(name, _TEXT, required=True) for name in ("said_by", "why")),
+    _moment("at"),
+)
+"""Append-only: the kill switch over all accounts; the highest `number` is in force."""
+
+protected_entities = sa.Table(
+    "protected_entities",
+    metadata,
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    *(_column(name, _TEXT, required=True) for name in ("account_id", "owner", "said_by")),
+    _column("protected", _BOOL, required=True),
+    _moment("at"),
+)
+"""Append-only: ad sets and campaigns whose budgets are never moved; the highest `number` of an id is in force."""
+
+approvals = sa.Table(
+    "approvals",
+    metadata,
+    sa.Column("decision_id", _TEXT, primary_key=True),
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    _column("account_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("wanted_micros", _INT, required=True),
+    _column("said_by", _TEXT, required=True),
+    _moment("at"),
+)
+"""Append-only: raises that a person approved. An approval holds for the entity and up to `wanted_micros`, also where a later decision asks again."""
+
+budget_changes = sa.Table(
+    "budget_changes",
+    metadata,
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    sa.Column("decision_day", _DAY, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("change_id", _TEXT, required=True),
+    *(
+        _column(name, _TEXT, required=True)
+        for name in ("account_id", "owner", "entity_kind", "currency", "kind", "decision_id", "status")
+    ),
+    *(_column(name, _INT, required=True) for name in ("before_micros", "after_micros")),
+    _column("read_micros", _INT),
+    _column("undoes", _TEXT),
+    *(_column(name, _TEXT, required=True) for name in ("said_by", "why")),
+    _column("settled_why", _TEXT),
+    _moment("intent_at"),
+    *(_moment(name, required=False) for name in ("validated_at", "sent_at", "settled_at")),
+    sa.UniqueConstraint("change_id"),
+    sa.Index(None, "account_id", "intent_at"),
+)
+"""The ledger of budgets that were moved, written before each call. `decision_day` is the decision's day; its decision has `number` 0, and undoing counts
+on. `status`: intent, validated, sent, applied, failed or unknown. A row's numbers never change; its status goes one way and its moments are
+filled in. `read_micros`: the budget as it was read back. `undoes`: the change that is taken back."""
+
+wish_outcomes = sa.Table(
+    "wish_outcomes",
+    metadata,
+    sa.Column("decision_id", _TEXT, primary_key=True),
+    sa.Column("entity_id", _TEXT, primary_key=True),
+    sa.Column("number", _INT, primary_key=True, autoincrement=False),
+    _column("account_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("outcome", _TEXT, required=True),
+    _column("guard", _TEXT),
+    _column("reason", _TEXT, required=True),
+    _column("change_id", _TEXT),
+    _moment("at"),
+    sa.Index(None, "account_id", "at"),
+)
+"""Append-only: what became of each budget that a decision asked for, each time that it was looked at and something else came of it. `outcome`: dry_run,
+blocked, applied, failed or unknown; `guard`: which one refused."""
+
 improvement_snapshots = sa.Table(
     "improvement_snapshots",
     metadata,

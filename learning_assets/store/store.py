@@ -13,6 +13,7 @@ import polars as pl
 import sqlalchemy as sa
 
 from learning_assets import clock
+from learning_assets.learning import experiments
 from learning_assets.learning.graph import Change, Graph
 from learning_assets.learning.lift import Scope
 from learning_assets.settings import Settings
@@ -23,9 +24,11 @@ from learning_assets.store import schema
 from learning_assets.store.champions import Champions
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
+from learning_assets.store.ledger import Ledger
 from learning_assets.store.memory import WinnerMemory
 from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
+from learning_assets.store.promotions import Promotions
 from learning_assets.store.signals import Signals
 from learning_assets.store.sums import account_days, listed, times, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
@@ -105,9 +108,19 @@ class Store:
         return Champions(self.tables)
 
     @cached_property
+    def promotions(self) -> Promotions:
+        """Evidence and decisions about experiments."""
+        return Promotions(self.tables)
+
+    @cached_property
     def signals(self) -> Signals:
         """The ledger of purchase signals."""
         return Signals(self.tables)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Who may move budgets, and what was moved."""
+        return Ledger(self.tables)
 
     @cached_property
     def artifacts(self) -> Artifacts:
@@ -319,6 +332,23 @@ class Store:
     def facts(self, first: date, until: date) -> pl.LazyFrame:
         """Complete rows of actuals from `first` to `until` as the cycle of `until` knew them, for the pipeline."""
         return facts(self.lake, first, until, until)
+
+    def arms(self, day: date) -> pl.DataFrame:
+        """The arms of the experiments that run by a day's catalog (columns `learning.experiments.ARMS`, and `owner`), for the pipeline."""
+        return self.arms_of([day]).drop("day")
+
+    def arms_of(self, days: Sequence[date]) -> pl.DataFrame:
+        """The arms of each of several days, with its `day`; see `arms`."""
+        defined = self.tables.read("experiment_arms", PIPELINE)
+        owners = self.accounts(PIPELINE).select("account_id", "owner")
+
+        def of(day: date) -> pl.DataFrame:
+            runs = (pl.col("starts_on") <= day) & (pl.col("ends_on").is_null() | (pl.col("ends_on") >= day))
+            ads = self.lake.scan("ad_catalog", day, day).select(experiments.LISTED).collect()
+            found = experiments.arms(ads, defined.filter(runs).select(experiments.DEFINED.names()))
+            return found.join(owners, on="account_id", how="left", maintain_order="left").with_columns(day=pl.lit(day))
+
+        return pl.concat([of(day) for day in days])
 
     def sums(self, until: date, days: int) -> pl.DataFrame:
         """Weekly sums of ads (columns `sums.WEEKLY_SUMS`) over the window, for the pipeline."""

@@ -21,7 +21,7 @@ from learning_assets.learning.graph import Versions
 from learning_assets.store import schema
 from learning_assets.store.walls import Wall
 
-_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log"}
+_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "acting_switch"}
 """Tables of the pipeline itself, without rows of any owner."""
 
 
@@ -264,6 +264,11 @@ class Tables:
         old = table.c["as_of"] >= day if onward else table.c["as_of"] == day
         connection.execute(sa.delete(table).where(old))
         self._copy(connection, table, rows)
+
+    def add_rows(self, connection: sa.Connection, name: str, rows: pl.DataFrame) -> None:
+        """Add rows (with all of the table's columns) as a part of a transaction; errors as for `replace_day`, and where a key is there already."""
+        table = self._table(name)
+        self._copy(connection, table, self._checked(table, rows))
 
     @staticmethod
     def _begin_day(connection: sa.Connection, name: str, asset: str, day: date) -> int:

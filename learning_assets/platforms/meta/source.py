@@ -35,6 +35,7 @@ from learning_assets.settings import Meta, SourceKind
 
 if TYPE_CHECKING:
     # The SDK is heavy, and a source that is only named must load fast.
+    from learning_assets.platforms.budgets import Budgets
     from learning_assets.platforms.meta.accounts import AdAccount, Work
     from learning_assets.platforms.meta.catalog import Raw
     from learning_assets.platforms.meta.errors import GraphError
@@ -129,6 +130,13 @@ class MetaSource:
         from learning_assets.platforms.meta.transport import Graph
 
         return Graph(self.settings)
+
+    @property
+    def budgets(self) -> "Budgets":
+        """The budgets behind the same server, to be moved under guards."""
+        from learning_assets.platforms.meta.budgets import MetaBudgets
+
+        return MetaBudgets(lambda: self.graph, simulated=self.kind == "sandbox")
 
     def accounts(self) -> pl.DataFrame:
         """Accounts that can be read, with schema ACCOUNTS; each is its own owner. Those that cannot are told in every manifest.

@@ -181,6 +181,12 @@ class Graph:
         scope.jobs.append(run)
         return run
 
+    def write(self, path: Iterable[str], params: Params, scope: Scope) -> None:
+        """POST a change, once: no answer, and no clear one, is Transient and never sent again, since the change may have been made."""
+        body = self._once("POST", tuple(path), params, scope)
+        if not isinstance(body, dict) or body.get("success") is not True:
+            raise errors.Transient("the platform's answer does not say that it succeeded")
+
     def pages(self, path: Iterable[str], params: Params, scope: Scope) -> Iterator[list[dict[str, Any]]]:
         """Rows of an edge page by page, as long as there is a next one, empty pages included.
 
