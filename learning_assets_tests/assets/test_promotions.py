@@ -238,8 +238,8 @@ def test_evidence_that_reverses_takes_the_promotion_and_the_budget_back(learned_
     live(world)
     promoted = decided(world)
     winner, loser = promoted["moved_ad_id"], promoted["other_id"]
-    for number in range(2):
-        day = TODAY + timedelta(days=number)
+    last = TODAY + timedelta(days=1)
+    for day in (TODAY, last):
         world = world.again(now=datetime.combine(day + timedelta(days=1), datetime.min.time(), UTC) + timedelta(hours=9))
         assert world.run(day, "ad_catalog", "actuals").success
         # From now on the winner gets no click, and the other one many; and its budget was raised.
@@ -249,7 +249,7 @@ def test_evidence_that_reverses_takes_the_promotion_and_the_budget_back(learned_
         raised = pl.when(pl.col("ad_id") == winner).then(pl.lit(promoted["wanted_micros"])).otherwise("budget_micros")
         world.store.lake.write("ad_catalog", day, ads.with_columns(budget_micros=raised.cast(pl.Int64)))
         live(world, day)
-    demoted = world.store.promotions.events(day).filter(pl.col("experiment_id") == WINS[1], pl.col("event") == "demoted")
+    demoted = world.store.promotions.events(last).filter(pl.col("experiment_id") == WINS[1], pl.col("event") == "demoted")
     assert demoted.height == 1
     turned = demoted.row(0, named=True)
     assert turned["status"] == "continue_testing"
@@ -257,7 +257,7 @@ def test_evidence_that_reverses_takes_the_promotion_and_the_budget_back(learned_
     assert turned["evidence_from"] == turned["as_of"] + timedelta(days=1)
     (wish,) = world.store.promotions.wishes(kind="demotion", as_of=turned["as_of"]).to_dicts()
     assert (wish["expected_micros"], wish["wanted_micros"]) == (promoted["wanted_micros"], promoted["before_micros"])
-    assert WINS[1] not in in_force(world.store, day)["experiment_id"].to_list()
+    assert WINS[1] not in in_force(world.store, last)["experiment_id"].to_list()
 
 
 def test_an_older_day_is_refused_with_the_remedy(learned_copy: Learned):
