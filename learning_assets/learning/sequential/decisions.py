@@ -163,19 +163,19 @@ def _verdict(rules: Promotion) -> list[pl.Expr]:
     odds = pl.col("log_e").exp().round(1)
     cases: list[tuple[pl.Expr, str, str | None, pl.Expr]] = [
         (
-            ~pl.col("isolated"),
+            ~pl.col("isolated").fill_null(value=False),
             "cannot_isolate",
             None,
             pl.lit("A budget moves several arms together: give each ad an ad set of its own, with the ad set's own budget."),
         ),
         (
-            ~pl.col("complete"),
+            ~pl.col("complete").fill_null(value=False),
             "blocked",
             "incomplete",
             pl.lit("The account's actuals are not complete; the decision waits until they are."),
         ),
         (
-            pl.col("sample_ratio") == "mismatch",
+            ~pl.col("sample_ratio").is_in(["sound", "not_applicable"]).fill_null(value=False),
             "blocked",
             "sample_ratio",
             pl.lit("The arms did not get the traffic that was planned for them, so that what differs may not be the ads."),
