@@ -238,6 +238,46 @@ def test_a_winner_by_clicks_that_earns_less_is_blocked():
     assert (found["status"], found["guard"]) == ("blocked", "cvr_guard")
 
 
+def both_metrics(ours: tuple[int, int], theirs: tuple[int, int], others: Sequence[str] = ()) -> dict[str, Any]:
+    """The decision about 20 days of 10,000 impressions an arm, from daily clicks and all conversions of each; `others` were arms once, and sold much."""
+    totals = {"p": ours, "q": theirs} | dict.fromkeys(others, (100, 200))
+    proofs = [
+        sequential.evidence(told([(ad, d, 0, 10_000.0, k(ad)) for d in range(20) for ad in totals]), RULES)
+        for k in (lambda ad: totals[ad][0], lambda ad: totals[ad][1] // 20)
+    ]
+    sums = [
+        KEY
+        | {"ad_id": ad, "impressions": 200_000, "link_clicks": 20 * totals[ad][0], "conversions": totals[ad][1], "hours": 480}
+        for ad in ("p", "q")
+    ]
+    flags = pl.DataFrame([KEY | {"isolated": True, "sample_ratio": "sound", "complete": True}], schema=FLAGS)
+    arms = pl.DataFrame(sums, schema=ARM_TOTALS)
+    found = sequential.decide(dict(zip(("ctr", "cvr"), proofs, strict=True)), arms, flags, sequential.ROAS.to_frame(), RULES)
+    return found.row(0, named=True)
+
+
+def test_clicks_that_do_not_convert_win_no_money():
+    found = both_metrics((150, 0), (100, 20))
+    assert (found["metric"], found["status"], found["guard"], found["ad_id"]) == ("ctr", "blocked", "cvr_guard", "p")
+    assert "its conversions per click is credibly below" in found["reason"]
+    # As many conversions of more clicks: each click is worth less, though no sale was lost.
+    assert both_metrics((200, 20), (100, 20))["guard"] == "cvr_guard"
+    assert both_metrics((130, 20), (100, 20))["status"] == "promoted"
+
+
+def test_an_arm_that_is_gone_blocks_nobody():
+    assert both_metrics((130, 20), (100, 20), others=["r"])["status"] == "promoted"
+
+
+def test_conversions_decide_where_every_arm_has_enough():
+    found = both_metrics((200, 400), (100, 300))
+    assert (found["metric"], found["status"], found["guard"]) == ("cvr", "promoted", None)
+
+
+def test_overwhelming_evidence_is_still_a_sentence():
+    assert "evidence over 1,000,000 to 1 where 40 to 1" in str(decided(300, 100)["reason"])
+
+
 def test_what_is_not_known_of_completeness_or_isolation_never_promotes():
     assert decided(130, 100, isolated=None)["status"] == "cannot_isolate"
     assert decided(130, 100, sample_ratio=None)["status"] == "blocked"

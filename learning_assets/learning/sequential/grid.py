@@ -39,8 +39,11 @@ def log_likelihoods(events: Floats, other_events: Floats, share: Floats) -> Floa
     -------
     Shape (..., 61).
     """
-    total = (events + other_events)[..., None]
-    return events[..., None] * GRID - total * np.log1p(share[..., None] * np.expm1(GRID))
+    found: Floats = share[..., None] * np.expm1(GRID)
+    np.log1p(found, out=found)
+    found *= -(events + other_events)[..., None]
+    found += events[..., None] * GRID
+    return found
 
 
 def mixture(log_likelihood: Floats, log_prior: Floats) -> Floats:
