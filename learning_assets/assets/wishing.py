@@ -46,7 +46,12 @@ def moves(store: Store, decided: pl.DataFrame, arms: pl.DataFrame, day: Day, rul
     """
     promoted = (
         decided.filter(pl.col("stage").is_not_null(), (pl.col("status") != "blocked") | pl.col("promoted_on").is_null())
-        .join(_steps_taken(store, arms, day, rules), left_on=["account_id", "moved_ad_id"], right_on=["account_id", "ad_id"], how="left")
+        .join(
+            _steps_taken(store, arms, day, rules),
+            left_on=["account_id", "moved_ad_id"],
+            right_on=["account_id", "ad_id"],
+            how="left",
+        )
         .select(
             *EXPERIMENT,
             *("before_micros", "stage", "lift_since", "stepped_hours"),
@@ -63,9 +68,9 @@ def _steps_taken(store: Store, arms: pl.DataFrame, day: Day, rules: Stages) -> p
     """Arms whose present budget is what was asked for within `step_hours`: account_id, ad_id, stepped_hours. A replay knows of none."""
     asked = store.promotions.wishes_since(store.now - timedelta(hours=rules.step_hours))
     hours = (pl.lit(store.now) - pl.col("decided_at")).dt.total_seconds() / 3600
-    taken = arms.join(asked.filter(kind="promotion"), left_on=["account_id", "ad_set_id"], right_on=["account_id", "entity_id"]).filter(
-        pl.col("budget_micros") == pl.col("wanted_micros"), pl.lit(not day.replaying)
-    )
+    taken = arms.join(
+        asked.filter(kind="promotion"), left_on=["account_id", "ad_set_id"], right_on=["account_id", "entity_id"]
+    ).filter(pl.col("budget_micros") == pl.col("wanted_micros"), pl.lit(not day.replaying))
     return taken.group_by("account_id", "ad_id").agg(stepped_hours=hours.min())
 
 

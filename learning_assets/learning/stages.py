@@ -163,7 +163,10 @@ def _move(rules: Stages) -> list[pl.Expr]:
         (
             pl.col("stepped_hours") < rules.step_hours,
             "hold",
-            pl.format(f"a step was taken {{}} h ago; the next one can be {rules.step_hours} h after it", pl.col("stepped_hours").floor().cast(pl.Int64, strict=False)),
+            pl.format(
+                f"a step was taken {{}} h ago; the next one can be {rules.step_hours} h after it",
+                pl.col("stepped_hours").floor().cast(pl.Int64, strict=False),
+            ),
         ),
         (higher, "step", pl.format("one step towards {} % of the experiment's budget", target)),
         (pl.lit(value=True), "hold", pl.lit("a step on the shrunk lift is less than the currency's smallest unit")),

@@ -235,7 +235,9 @@ def test_a_step_that_was_taken_is_followed_by_another_only_after_days(learned_co
     for hours, move, micros in ((71, "hold", None), (73, "step", True)):
         world = world.again(now=datetime(2026, 3, 2, 9, tzinfo=UTC) + timedelta(hours=hours))
         ads = world.store.lake.read("ad_catalog", DAY)
-        raised = pl.when(pl.col("ad_id") == first["moved_ad_id"]).then(pl.lit(first["wanted_micros"])).otherwise("budget_micros")
+        raised = (
+            pl.when(pl.col("ad_id") == first["moved_ad_id"]).then(pl.lit(first["wanted_micros"])).otherwise("budget_micros")
+        )
         world.store.lake.write("ad_catalog", DAY, ads.with_columns(budget_micros=raised.cast(pl.Int64)))
         live(world)
         row = decided(world)
