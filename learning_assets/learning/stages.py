@@ -80,6 +80,7 @@ def moves(promoted: pl.DataFrame, arms: pl.DataFrame, rules: Stages) -> pl.DataF
     ------
     ValueError : a budget is negative, or a kind or stage is none.
     """
+    promoted = promoted.select(pl.col(name).cast(kind) for name, kind in PROMOTED.items())
     _refuse(promoted, arms, rules)
     mine = pl.col("budget_micros").filter(pl.col("ad_id") == pl.col("winner"))
     known = pl.col("budget_micros").is_not_null().all() & (pl.col("budget_micros") > 0).all()
