@@ -54,9 +54,12 @@ class Promotions:
         return self._tables.frame(newest, pl.Schema({name: kinds[name] for name in columns})).sort(PAIR)
 
     def decisions(self, day: date, wall: Wall = PIPELINE, **equal: Any) -> pl.DataFrame:
-        """The decisions of a day in their newest revision, sorted: columns of `promotion_decisions`."""
-        rows = self._tables.read("promotion_decisions", wall, as_of=day, **equal)
-        return rows.filter(pl.col("revision") == pl.col("revision").max()).sort("account_id", "experiment_id")
+        """The decisions of a day in its newest revision, sorted: columns of `promotion_decisions`.
+
+        `equal` : columns and the value (or list of values) that they must have.
+        """
+        rows = self._tables.read("promotion_decisions", wall, as_of=day, revision=self.revision(day), **equal)
+        return rows.sort("account_id", "experiment_id")
 
     def states(self, first: date, until: date) -> pl.DataFrame:
         """The newest decision about each experiment from `first` to `until`, for the pipeline: columns of `promotion_decisions`."""
@@ -79,6 +82,11 @@ class Promotions:
     def wishes(self, wall: Wall = PIPELINE, **equal: Any) -> pl.DataFrame:
         """Budgets that were asked for, oldest first: columns of `budget_wishes`."""
         return self._tables.read("budget_wishes", wall, **equal).sort("decided_at", "decision_id", "entity_id")
+
+    def wishes_since(self, moment: datetime) -> pl.DataFrame:
+        """Budgets that were asked for after a moment, for the pipeline: columns of `budget_wishes`."""
+        table = schema.budget_wishes
+        return self._tables.frame(sa.select(table).where(table.c.decided_at > moment), frame_schema(table))
 
     def newest_day(self) -> date | None:
         """The newest day that was decided, by the cycle or while it goes on."""

@@ -106,12 +106,14 @@ def follow(before: pl.DataFrame, reversed_: pl.DataFrame, budget: int, day: date
         lift="shrunk_lift",
         reached_days=days,
         lift_since=0.1,
+        stepped_hours=None,
     )
     return moved(decided, stages.moves(of.select(stages.PROMOTED.names()), among, Stages()), day).row(0, named=True)
 
 
 def test_a_budget_goes_up_stage_by_stage_and_back_when_the_evidence_reverses():
     budget, before, seen = 20 * EURO, STATE.to_frame(), []
+    found: dict[str, Any] = {}
     for number in range(40):
         found = follow(before, NONE, budget, DAY + timedelta(days=number))
         budget = found["wanted_micros"] or budget
