@@ -29,6 +29,7 @@ CYCLE = (
     "retrained_model",
     "predictions",
     "accuracy_report",
+    "budget_allocation",
     "snapshots",
     "learning_cycles",
 )
