@@ -572,6 +572,31 @@ class Growth(_Group):
     damping: Probability = Field(default=0.98, description="Share of the slope that is left after each projected day")
 
 
+class Stages(_Group):
+    """How far a promoted arm's budget goes, and in which steps."""
+
+    shares: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(0.6, 0.7, 0.8),
+        description="Parts of the experiment's budget that a promoted arm is to have, one after the other, ascending, with commas",
+    )
+    max_step: Level = Field(default=0.20, description="Largest raise of one step, a fraction; a smaller lift raises by less")
+    recheck_days: Count = Field(
+        default=3, description="Days at a share after which the evidence since then decides on the next one"
+    )
+
+    @field_validator("shares", mode="before")
+    @classmethod
+    def _read_shares(cls, value: object) -> object:
+        return tuple(filter(None, (part.strip() for part in value.split(",")))) if isinstance(value, str) else value
+
+    @field_validator("shares")
+    @classmethod
+    def _ascending(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not value or list(value) != sorted(set(value)) or not all(0 < share < 1 for share in value):
+            raise ValueError("must be parts above 0 and below 1, ascending, such as 0.6,0.7,0.8")
+        return value
+
+
 class Checks(_Group):
     """Validation of what was fetched."""
 
@@ -647,6 +672,7 @@ class Settings(BaseSettings):
     report: Report = Report()
     causes: Causes = Causes()
     growth: Growth = Growth()
+    stages: Stages = Stages()
     checks: Checks = Checks()
     automation: Automation = Automation()
 

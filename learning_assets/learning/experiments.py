@@ -37,6 +37,12 @@ DEFINED = pl.Schema(
 )
 """Arms of experiments that people defined, as they hold on one day; an ad is in one of them at most."""
 
+LISTED = (
+    *("account_id", "campaign_id", "ad_set_id", "ad_id", "experiment_id", "assignment", "planned_share"),
+    *("status", "starts_on", "budget_owner", "budget_micros", "currency"),
+)
+"""Columns of a catalog that arms are found by."""
+
 SAMPLE_RATIO = pl.Schema(
     {
         "account_id": pl.String,
@@ -59,7 +65,7 @@ def arms(catalog: pl.DataFrame, defined: pl.DataFrame) -> pl.DataFrame:
 
     Parameters
     ----------
-    catalog : the day's ads, with the columns of a catalog. Only `active` ones are arms.
+    catalog : the day's ads, with the columns LISTED. Only `active` ones are arms.
     defined : DEFINED; arms whose ad is not active are left out.
 
     Returns

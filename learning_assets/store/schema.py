@@ -442,6 +442,73 @@ experiment_arms = sa.Table(
 """Arms of experiments that people defined. `planned_share`: the arm's planned part of the impressions, 0 to 1, NULL where none was planned.
 `ends_on`: the last day, NULL while it goes on. A row that is told again replaces the one before."""
 
+promotion_evidence = sa.Table(
+    "promotion_evidence",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    _column("owner", _TEXT, required=True),
+    _column("account_id", _TEXT, required=True),
+    _column("experiment_id", _TEXT, required=True),
+    _column("metric", _TEXT, required=True),
+    _column("ad_id", _TEXT, required=True),
+    _column("other_id", _TEXT, required=True),
+    _column("date", _DAY, required=True),
+    sa.Column("log_likelihood", sa.ARRAY(sa.Double), nullable=False),
+    _column("hours", _INT, required=True),
+    _column("dispersion", _REAL, required=True),
+    _column("exposure", _REAL, required=True),
+    _column("other_exposure", _REAL, required=True),
+    _column("events", _INT, required=True),
+    _column("other_events", _INT, required=True),
+    _column("facts_version", _TEXT, required=True),
+    _key("as_of", "account_id", "experiment_id", "metric", "ad_id", "other_id", "date"),
+    sa.Index(None, "account_id", "experiment_id"),
+)
+"""What a local day's finished hours say about a pair of arms: the columns of `learning.sequential.PAIR_DAYS`, by `metric` (ctr, or cvr for conversions
+per impression). A restated day gets a new row under the `as_of` of the cycle that saw it first; the newest counts, and one without hours says
+that nothing is left of it. `facts_version`: of the facts that it was made from."""
+
+promotion_decisions = sa.Table(
+    "promotion_decisions",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("revision", _INT, primary_key=True),
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("experiment_id", _TEXT, primary_key=True),
+    _column("decision_id", _TEXT, required=True),
+    _column("owner", _TEXT, required=True),
+    _moment("decided_at"),
+    _column("replayed", _BOOL, required=True),
+    _column("status", _TEXT, required=True),
+    _column("event", _TEXT),
+    _column("reason", _TEXT, required=True),
+    _column("guard", _TEXT),
+    _column("metric", _TEXT),
+    _column("ad_id", _TEXT),
+    _column("other_id", _TEXT),
+    *(_column(name, _REAL) for name in ("log_e", "log_threshold", "anytime_p", "lift", "lift_low", "lift_high")),
+    *(_column(name, _REAL) for name in ("shrunk_lift", "shrunk_low", "shrunk_high", "naive_p")),
+    _column("naive", _TEXT),
+    *(_column(name, _INT) for name in ("arms", "days", "hours", "impressions", "link_clicks", "conversions")),
+    _column("evidence_from", _DAY, required=True),
+    _column("promoted_on", _DAY),
+    _column("stage", _INT),
+    _column("reached_on", _DAY),
+    _column("move", _TEXT),
+    _column("move_reason", _TEXT),
+    _column("budget_share", _REAL),
+    _column("wanted_micros", _INT),
+    _column("currency", _TEXT),
+    sa.Index(None, "decision_id"),
+)
+"""Append-only: what was decided about every experiment on a day. The newest revision of a day counts; earlier ones, and those of days that were
+replayed since, are kept.
+
+`status`: continue_testing, promoted, insufficient_data, blocked or cannot_isolate; `event`: promoted or demoted on this very day. `ad_id`: the
+winner, or the arm that leads, against its closest rival `other_id`; lifts are log ratios of `metric` between the two (`learning.sequential`).
+`naive`: what a plain z-test would have decided. `evidence_from`: first day that counts; `promoted_on`: since when the winner is one. `stage`,
+`reached_on`, `move`, `move_reason`, `budget_share`, `wanted_micros`: where its budget stands and goes (`learning.stages`)."""
+
 budget_wishes = sa.Table(
     "budget_wishes",
     metadata,

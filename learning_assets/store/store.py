@@ -28,6 +28,7 @@ from learning_assets.store.lake import Lake
 from learning_assets.store.memory import WinnerMemory
 from learning_assets.store.migrations import ensure_current
 from learning_assets.store.models import Artifacts
+from learning_assets.store.promotions import Promotions
 from learning_assets.store.signals import Signals
 from learning_assets.store.sums import account_days, listed, times, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
@@ -110,6 +111,11 @@ class Store:
     def champions(self) -> Champions:
         """The pointer to the models in force."""
         return Champions(self.tables)
+
+    @cached_property
+    def promotions(self) -> Promotions:
+        """Evidence and decisions about experiments."""
+        return Promotions(self.tables)
 
     @cached_property
     def signals(self) -> Signals:
@@ -329,12 +335,20 @@ class Store:
 
     def arms(self, day: date) -> pl.DataFrame:
         """The arms of the experiments that run by a day's catalog (columns `learning.experiments.ARMS`, and `owner`), for the pipeline."""
-        defined = self.tables.read("experiment_arms", PIPELINE).filter(
-            pl.col("starts_on") <= day, pl.col("ends_on").is_null() | (pl.col("ends_on") >= day)
-        )
-        found = experiments.arms(self.lake.scan("ad_catalog", day, day).collect(), defined.select(experiments.DEFINED.names()))
+        return self.arms_of([day]).drop("day")
+
+    def arms_of(self, days: Sequence[date]) -> pl.DataFrame:
+        """The arms of each of several days, with its `day`; see `arms`."""
+        defined = self.tables.read("experiment_arms", PIPELINE)
         owners = self.accounts(PIPELINE).select("account_id", "owner")
-        return found.join(owners, on="account_id", how="left", maintain_order="left")
+
+        def of(day: date) -> pl.DataFrame:
+            runs = (pl.col("starts_on") <= day) & (pl.col("ends_on").is_null() | (pl.col("ends_on") >= day))
+            ads = self.lake.scan("ad_catalog", day, day).select(experiments.LISTED).collect()
+            found = experiments.arms(ads, defined.filter(runs).select(experiments.DEFINED.names()))
+            return found.join(owners, on="account_id", how="left", maintain_order="left").with_columns(day=pl.lit(day))
+
+        return pl.concat([of(day) for day in days])
 
     def sums(self, until: date, days: int) -> pl.DataFrame:
         """Weekly sums of ads (columns `sums.WEEKLY_SUMS`) over the window, for the pipeline."""

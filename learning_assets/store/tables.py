@@ -265,6 +265,11 @@ class Tables:
         connection.execute(sa.delete(table).where(old))
         self._copy(connection, table, rows)
 
+    def add_rows(self, connection: sa.Connection, name: str, rows: pl.DataFrame) -> None:
+        """Add rows (with all of the table's columns) as a part of a transaction; errors as for `replace_day`, and where a key is there already."""
+        table = self._table(name)
+        self._copy(connection, table, self._checked(table, rows))
+
     @staticmethod
     def _begin_day(connection: sa.Connection, name: str, asset: str, day: date) -> int:
         """Keep other writers of a table out of the transaction; which revision of the asset's day this is."""
