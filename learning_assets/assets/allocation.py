@@ -51,7 +51,7 @@ def budget_allocation(
         arms = known_arms(store, settings, day, before)
         counts = achieved(store, settings, day, arms, before)
         counted = bandit.counts(arms, before, counts, day.date, settings.bandit)
-        state = bandit.assess(counted, expected(store, settings, day), decided(), settings.bandit)
+        state = bandit.assess(counted, expected(store, settings, day), decided(store, day), settings.bandit)
         written = store.bandits.replace(
             day.date, state.with_columns(as_of=pl.lit(day.date)), now=store.now, onward=day.replaying
         )
@@ -123,9 +123,10 @@ def expected(store: Store, settings: Settings, day: Day) -> pl.DataFrame:
     return bandit.priors(newest, settings.models.ensemble_level, settings.bandit)
 
 
-def decided() -> pl.DataFrame:
-    """Experiments whose winner was promoted: `account_id`, `experiment_id`; none while nothing promotes."""
-    return pl.DataFrame(schema=dict.fromkeys(_EXPERIMENT, pl.String))
+def decided(store: Store, day: Day) -> pl.DataFrame:
+    """Experiments that are decided as of the day: what was promoted and not demoted since. `account_id`, `experiment_id`."""
+    last = store.promotions.events(day.date).unique(_EXPERIMENT, keep="last", maintain_order=True)
+    return last.filter(event="promoted").select(_EXPERIMENT)
 
 
 def gain(in_force: pl.DataFrame) -> pl.DataFrame:

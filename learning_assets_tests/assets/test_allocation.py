@@ -1,6 +1,6 @@
 """Budget allocation: it counts what was delivered up to its day, shares it out within each experiment, and is carried on from day to day."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -118,6 +118,46 @@ def test_an_older_day_is_refused_and_the_newest_replaces_itself(learned_copy: Le
     assert not any(part in everything for text in texts for part in text.split(" . ") if len(part) > 12)
     assert GROUPS["budget_allocation"] == "decisions"
     assert learned_copy.check(day, "budget_allocation", "sound").passed
+
+
+def say(world: Learned, arm: dict[str, object], day: date, event: str, revision: int = 1) -> None:
+    """Let an experiment have been promoted or demoted on a day."""
+    kinds = world.store.tables.schema("promotion_decisions")
+    told = {
+        "decision_id": f"{event} {day}",
+        "owner": arm["owner"],
+        "decided_at": world.store.now,
+        "replayed": False,
+        "reason": "test",
+    }
+    row = {
+        **told,
+        "as_of": day,
+        "revision": revision,
+        "status": "promoted",
+        "event": event,
+        "evidence_from": day,
+        "ad_id": arm["ad_id"],
+    }
+    of = {name: arm[name] for name in ARM[:2]}
+    world.store.tables.upsert("promotion_decisions", pl.DataFrame([row | of], schema=kinds))
+
+
+def test_a_decided_experiment_is_shared_by_thompson_until_it_is_demoted(learned_copy: Learned):
+    day, before = learned_copy.days[-1], states(learned_copy).filter("live", as_of=learned_copy.days[-1], metric="ctr")
+    arm = before.filter(rule="top_two").sort("p_best").row(-1, named=True)
+    of = {"as_of": day, "metric": "ctr", "account_id": arm["account_id"], "experiment_id": arm["experiment_id"]}
+    say(learned_copy, arm, day - timedelta(days=2), "promoted")
+    assert learned_copy.run(day, "budget_allocation").success
+    found = states(learned_copy).filter("live", **of)
+    assert found["rule"].unique().to_list() == ["thompson"]
+    arms = found.height
+    assert found["share"].to_list() == pytest.approx((0.05 + (1 - arms * 0.05) * found["p_best"]).to_list())
+    others = states(learned_copy).filter("live", as_of=day, metric="ctr").join(found, on=ARM[:2], how="anti")
+    assert_frame_equal(others, before.join(found, on=ARM[:2], how="anti"))
+    say(learned_copy, arm, day - timedelta(days=1), "demoted")
+    assert learned_copy.run(day, "budget_allocation").success
+    assert_frame_equal(states(learned_copy).filter("live", as_of=day, metric="ctr"), before)
 
 
 def test_arms_come_and_go_and_come_back(learned_copy: Learned):

@@ -2,7 +2,7 @@
 
 **Which arm leads.** The probability that an arm's rate is the highest, and the second highest, of its experiment. The cube root of a Gamma
 variable is near to normal (Wilson & Hilferty, PNAS 1931), so that both are integrals of normal distribution functions, which midpoints of
-equal probability give to about 0.002: without draws, hence without their noise, without a seed, and the same in whatever order arms come.
+equal probability give to about 0.004: without draws, hence without their noise, without a seed, and the same in whatever order arms come.
 
 **Top-two** until an experiment is decided: half of the traffic goes to the arm that leads, half to the one that is second (top-two Thompson
 sampling, Russo, Operations Research 2020). Russo draws again until another arm leads; the second of the same draw is the same for two arms,
@@ -27,7 +27,7 @@ SHARES = pl.Schema({"p_best": pl.Float64, "share": pl.Float64, "rule": pl.String
 """`p_best`: probability that the arm's rate is the highest, NULL where a rate of the experiment is not known. `share`: of the experiment's
 traffic, over its arms together 1. `rule`: `top_two`, `thompson`, or `equal` where nothing is known."""
 
-_POINTS = 256
+_POINTS = 128
 """Points by which an arm's rate is integrated over."""
 _AT_ONCE = 4_000_000
 """Numbers in memory at a time."""
