@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _AD = ["account_id", "ad_id"]
 _EXPERIMENT = ["account_id", "experiment_id"]
-_SHOWN = 30
-"""Arms in the table and in the plot."""
+_SHOWN = 12
+"""Experiments in the table and in the plot."""
 
 
 @dg.asset(
@@ -62,7 +62,7 @@ def budget_allocation(
         figures(state, in_force, settings),
         says=in_words(in_force, settings),
         table=markdown_table(largest(in_force), day.simulated, f"Shares by {settings.bandit.reward.upper()} as of {day.date}."),
-        plot=None if day.quiet or in_force.is_empty() else picture_of(in_force, day, settings),
+        plot=None if day.quiet or in_force.is_empty() else picture_of(in_force, day),
     )
 
 
@@ -174,17 +174,17 @@ def in_words(in_force: pl.DataFrame, settings: Settings) -> str:
 
 def largest(in_force: pl.DataFrame) -> pl.DataFrame:
     """The arms of the experiments with most exposure, money in units of the currency."""
-    by_size = in_force.with_columns(size=pl.col("exposure").sum().over(_EXPERIMENT)).sort(
-        "size", *bandit.ARM, descending=[True, False, False, False]
-    )
-    return by_size.head(_SHOWN).select(
+    sizes = in_force.group_by(_EXPERIMENT).agg(size=pl.col("exposure").sum())
+    top = sizes.sort("size", *_EXPERIMENT, descending=[True, False, False]).head(_SHOWN)
+    by_size = in_force.join(top, on=_EXPERIMENT).sort("size", *bandit.ARM, descending=[True, False, False, False])
+    return by_size.select(
         account="account_id",
         experiment="experiment_id",
         ad="ad_id",
         rate="rate",
         low="rate_low",
         high="rate_high",
-        best="p_best",
+        best=pl.col("p_best").round(4),
         share="share",
         equal_split=1 / pl.len().over(_EXPERIMENT),
         rule="rule",
@@ -196,28 +196,23 @@ def largest(in_force: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def picture_of(in_force: pl.DataFrame, day: Day, settings: Settings) -> "alt.TopLevelMixin":
-    """Shares of the largest experiments' arms, with the floor."""
+def picture_of(in_force: pl.DataFrame, day: Day) -> "alt.TopLevelMixin":
+    """Shares of the largest experiments: a bar of each, parted between its arms, by how likely each is the best."""
     import altair as alt
 
-    shown = largest(in_force).select("share", "rule", experiment=pl.format("{} ({})", "experiment", "account"), ad="ad")
-    bars = (
+    shown = largest(in_force).select("ad", "share", "best", experiment=pl.format("{} ({})", "experiment", "account"))
+    order = shown["experiment"].unique(maintain_order=True).to_list()
+    return (
         alt.Chart(shown)
-        .mark_bar()
+        .mark_bar(stroke="white")
         .encode(
             x=alt.X(
                 "share:Q", title="share of the experiment's traffic", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])
             ),
-            y=alt.Y("ad:N", title=None, sort="-x"),
-            color=alt.Color("rule:N", title=None),
+            y=alt.Y("experiment:N", title=None, sort=order, axis=alt.Axis(labelLimit=320)),
+            color=alt.Color("best:Q", title="probability to be best", scale=alt.Scale(domain=[0, 1])),
+            order=alt.Order("share:Q", sort="descending"),
+            detail="ad:N",
         )
-    )
-    floor = alt.Chart(pl.DataFrame({"floor": [settings.bandit.floor]})).mark_rule(strokeDash=[4, 4]).encode(x="floor:Q")
-    title = f"Shares as of {day.date}" + (" (simulated)" if day.simulated else "")
-    return (
-        alt.layer(bars, floor, data=shown)
-        .properties(width=480)
-        .facet(row=alt.Row("experiment:N", title=None, header=alt.Header(labelAngle=0, labelAlign="left")))
-        .resolve_scale(y="independent")
-        .properties(title=title)
+        .properties(width=480, title=f"Shares as of {day.date}" + (" (simulated)" if day.simulated else ""))
     )
