@@ -572,6 +572,45 @@ class Growth(_Group):
     damping: Probability = Field(default=0.98, description="Share of the slope that is left after each projected day")
 
 
+class Promotion(_Group):
+    """When an arm of an experiment has won."""
+
+    alpha: Level = Field(
+        default=0.05, description="Chance, over an experiment's life, of ever promoting an arm that is not better, at most"
+    )
+    min_hours: Count = Field(
+        default=72, description="Finished hours in which every arm was shown, below which nothing is decided"
+    )
+    finished_hours: Annotated[int, Field(ge=0)] = Field(
+        default=3, description="Hours after its end in which an hour's delivery may still come in; younger hours do not count"
+    )
+    min_clicks: Count = Field(default=100, description="Clicks of every arm, likewise, unless every arm has ...")
+    min_conversions: Count = Field(default=30, description="... so many conversions; then they decide, by impression")
+    min_lift: Annotated[float, Field(ge=0)] = Field(
+        default=0.02, description="Smallest shrunk lift that is worth a promotion, a fraction"
+    )
+    cvr_guard_confidence: Level = Field(
+        default=0.90, description="How credibly CVR or ROAS must be below another arm's to block a promotion by CTR"
+    )
+    prior_sd: Positive = Field(
+        default=0.20, description="Log rate ratios that the test looks for: standard deviation of its prior"
+    )
+    shrink_sd: Positive = Field(
+        default=0.10, description="Standard deviation of true log rate ratios between arms, by which a winner's lift is shrunk"
+    )
+    new_account_noise: Annotated[float, Field(ge=0)] = Field(
+        default=0.10, description="Day-to-day standard deviation of an arm's log rate in an account without past experiments"
+    )
+    noise_prior_days: Positive = Field(default=30.0, description="Days of pairs of arms that this counts as")
+    dispersion_prior_days: Positive = Field(
+        default=6.0, description="Days that the account's past counts as in an experiment's own dispersion"
+    )
+    first_information: Positive = Field(
+        default=120.0,
+        description="Information (half of an arm's clicks of a day) that is reckoned with on an experiment's first day",
+    )
+
+
 class Stages(_Group):
     """How far a promoted arm's budget goes, and in which steps."""
 
@@ -672,6 +711,7 @@ class Settings(BaseSettings):
     report: Report = Report()
     causes: Causes = Causes()
     growth: Growth = Growth()
+    promotion: Promotion = Promotion()
     stages: Stages = Stages()
     checks: Checks = Checks()
     automation: Automation = Automation()
