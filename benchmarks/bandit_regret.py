@@ -32,16 +32,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from learning_assets.learning import bandit
-from learning_assets.settings import Bandit
+from learning_assets.learning.sequential.grid import GRID, log_likelihoods, mixture, one_sided
+from learning_assets.settings import Bandit, Promotion
 
 Floats = NDArray[np.float64]
 
 CTR, SPREAD, ARMS, PER_ARM = 0.02, 0.2, 8, 500
-TESTED, LIFT, ALPHA, TEST_DAYS = 5, 0.2, 0.05, 14
+TESTED, LIFT, TEST_DAYS = 5, 0.2, 14
 LEAST = 1e-6
 """Impressions of an hour below which an arm has as good as none; a split with nothing says nothing."""
 DRIFT_A_DAY, TIRED_AT = 0.05, 21 * 24 * PER_ARM
-RULES = Bandit()
+RULES, TEST = Bandit(), Promotion()
 HOURLY = RULES.discount ** (1 / 24)
 
 
@@ -132,28 +133,11 @@ def regrets(seed: int, experiments: int, days: int) -> tuple[dict[str, dict[str,
     return regret, clicks
 
 
-def evidence(clicks: Floats, impressions: Floats, ratios: Floats) -> Floats:
-    """What an hour adds to the log likelihood ratios that an arm is better than another, shape (experiments, arm, other, ratios): of the clicks of both
-    their split is judged, given the impressions (Lindon & Malek, NeurIPS 2022)."""
-    mine, other = (
-        np.broadcast_to(of[..., None], (*impressions.shape, impressions.shape[1], 1))
-        for of in (impressions[..., None], impressions[:, None])
-    )
-    x, y = clicks[:, :, None, None], clicks[:, None, :, None]
-    even = mine / (mine + other)
-    q = mine * np.exp(ratios) / (mine * np.exp(ratios) + other)
-    return x * np.log(q / even) + y * np.log((1 - q) / (1 - even))
-
-
 def promotion(policy: Policy, seed: int, experiments: int, days: int) -> dict[str, float | None]:
     """How soon and how often the promotion test is passed while a policy shares the traffic."""
     rng = np.random.default_rng(seed)
     rate = np.full(TESTED, CTR) * np.where(np.arange(TESTED) == 0, 1 + LIFT, 1.0)
-    ratios = np.linspace(-0.9, 0.9, 61)
-    ratios = ratios[ratios > 0]
-    weight = np.exp(-0.5 * (ratios / 0.2) ** 2)
-    weight /= weight.sum()
-    log = np.zeros((experiments, TESTED, TESTED, len(ratios)))
+    log, prior = np.zeros((experiments, TESTED, TESTED, len(GRID))), one_sided(TEST.prior_sd)
     events, exposure = (np.zeros((experiments, TESTED)) for _ in range(2))
     passed, winner = np.full(experiments, np.nan), np.full(experiments, -1)
     itself, impressions = np.eye(TESTED, dtype=bool)[None], np.empty(events.shape)
@@ -161,9 +145,11 @@ def promotion(policy: Policy, seed: int, experiments: int, days: int) -> dict[st
         if hour % policy.every_hours == 0:
             impressions = shares(policy, events, exposure) * TESTED * PER_ARM
         clicks = rng.poisson(rate * impressions).astype(np.float64)
-        log += evidence(clicks, np.maximum(impressions, LEAST), ratios)
-        worst = np.where(itself, np.inf, (weight * np.exp(log)).sum(axis=-1)).min(axis=-1)
-        new = np.isnan(passed) & (worst.max(axis=1) >= TESTED / ALPHA)
+        shown = np.maximum(impressions, LEAST)
+        share = shown[:, :, None] / (shown[:, :, None] + shown[:, None, :])
+        log += log_likelihoods(clicks[:, :, None], clicks[:, None, :], share)
+        worst = np.where(itself, np.inf, mixture(log, prior)).min(axis=-1)
+        new = np.isnan(passed) & (worst.max(axis=1) >= np.log(TESTED / TEST.alpha))
         passed[new], winner[new] = hour + 1, worst.argmax(axis=1)[new]
         events, exposure = policy.discount * events + clicks, policy.discount * exposure + impressions
     promoted = float((winner >= 0).mean())
