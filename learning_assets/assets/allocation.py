@@ -49,17 +49,16 @@ def budget_allocation(
     with store.bandits.refreshing():
         before = store.bandits.before(day.date)
         arms = known_arms(store, settings, day, before)
-        counts = achieved(store, settings, day, arms, before)
-        counted = bandit.counts(arms, before, counts, day.date, settings.bandit)
+        facts = achieved(store, settings, day, arms, before)
+        counted = bandit.counts(arms, before, facts, day.date, settings.bandit)
         state = bandit.assess(counted, expected(store, settings, day), decided(store, day), settings.bandit)
-        written = store.bandits.replace(
-            day.date, state.with_columns(as_of=pl.lit(day.date)), now=store.now, onward=day.replaying
-        )
-    in_force = state.filter(pl.col("live"), metric=settings.bandit.reward)
+        in_force = state.filter(pl.col("live"), metric=settings.bandit.reward)
+        rows, asked = state.with_columns(as_of=pl.lit(day.date)), wishes(store, settings, day, in_force)
+        written = store.bandits.replace(day.date, rows, now=store.now, onward=day.replaying, wishes=asked)
     return report(
         written,
         store.tables.schema("thompson_arms"),
-        figures(state, in_force, settings),
+        figures(state, in_force, settings) | {"budgets_asked_for": asked.height},
         says=in_words(in_force, settings),
         table=markdown_table(largest(in_force), day.simulated, f"Shares by {settings.bandit.reward.upper()} as of {day.date}."),
         plot=None if day.quiet or in_force.is_empty() else picture_of(in_force, day),
@@ -127,6 +126,21 @@ def decided(store: Store, day: Day) -> pl.DataFrame:
     """Experiments that are decided as of the day: what was promoted and not demoted since. `account_id`, `experiment_id`."""
     last = store.promotions.events(day.date).unique(_EXPERIMENT, keep="last", maintain_order=True)
     return last.filter(event="promoted").select(_EXPERIMENT)
+
+
+def wishes(store: Store, settings: Settings, day: Day, in_force: pl.DataFrame) -> pl.DataFrame:
+    """The budgets that are asked for (schema `bandit.WISHES`): in armed accounts, by the newest day alone, never in a replay, and not of experiments
+    whose winner is on its way to a larger share."""
+    today = store.now.date()
+    current = not day.replaying and day.date >= today - timedelta(days=1)
+    rising = store.promotions.decisions(day.date).filter(pl.col("move").is_in(["step", "hold"]))
+    mine = in_force.filter(pl.col("account_id").is_in(armed(store) if current else []))
+    return bandit.wishes(mine, rising.select(_EXPERIMENT), today, settings.bandit)
+
+
+def armed(_: Store) -> list[str]:
+    """Accounts in which the bandit may ask for budgets; none while no account can be armed."""
+    return []
 
 
 def gain(in_force: pl.DataFrame) -> pl.DataFrame:

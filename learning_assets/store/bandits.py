@@ -14,9 +14,11 @@ from datetime import date, datetime
 
 import numpy as np
 import polars as pl
+import sqlalchemy as sa
 
 from learning_assets.learning import bandit
 from learning_assets.settings import Bandit
+from learning_assets.store import schema
 from learning_assets.store.tables import Tables, Written
 from learning_assets.store.walls import PIPELINE, Wall
 
@@ -71,9 +73,26 @@ class Bandits:
         """Arms that programs registered on a day, for the pipeline."""
         return self._tables.read(_TABLE, PIPELINE, as_of=day, origin=REGISTERED)
 
-    def replace(self, day: date, arms: pl.DataFrame, *, now: datetime, onward: bool = False) -> Written:
-        """Replace the arms of a day in one batch; see `Tables.replace_day`. To be called while `refreshing`."""
-        return self._tables.replace_day(_TABLE, day, arms, asset=ASSET, now=now, onward=onward)
+    def replace(
+        self, day: date, arms: pl.DataFrame, *, now: datetime, onward: bool = False, wishes: pl.DataFrame | None = None
+    ) -> Written:
+        """Replace the arms of a day in one batch, and add the budgets that they ask for; see `Tables.replace_day`. To be called while `refreshing`.
+
+        `wishes` : schema `bandit.WISHES`. A decision that has asked already stays as it is, with all its budgets.
+        """
+
+        def ask(connection: sa.Connection) -> None:
+            if wishes is None or wishes.is_empty():
+                return
+            ledger = schema.budget_wishes
+            ids: list[str] = wishes["decision_id"].unique().to_list()
+            asked = connection.execute(sa.select(ledger.c.decision_id).where(ledger.c.decision_id.in_(ids))).scalars().all()
+            new = wishes.filter(~pl.col("decision_id").is_in(asked))
+            self._tables.upsert(
+                ledger.name, new.with_columns(decided_at=pl.lit(now), as_of=pl.lit(day)), overwrite=False, within=connection
+            )
+
+        return self._tables.replace_day(_TABLE, day, arms, asset=ASSET, now=now, onward=onward, then=ask)
 
     # -- one experiment
 

@@ -322,6 +322,23 @@ def test_budgets_that_cannot_be_shared_say_why(told: pl.DataFrame, note: str):
     assert note in found["budget_note"][0]
 
 
+def test_wishes_are_of_arms_that_change_and_of_experiments_that_nobody_else_moves():
+    state = bandit.budgets(placed([10_000_000, 10_000_000, 5_000_000], [0.6, 0.2, 0.2]), RULES)
+    rows = pl.concat([state, state.with_columns(experiment_id=pl.lit("y"))])
+    rows = rows.with_columns(owner=pl.lit("ann"), ad_set_id="ad_id", p_best=pl.lit(0.5))
+    found = bandit.wishes(rows, decisions("y"), DAY, RULES)
+    assert found.schema == bandit.WISHES
+    assert found.rows()[0] == (
+        *("bandit-a-x-2026-03-01", "00", "a", "ann", "ad_set", "EUR", 10_000_000, 11_990_000, "bandit"),
+        "Its ad is to get 60.0 % of the experiment's traffic by CTR; it is the best with a probability of 50.0 %. This is a step towards that, "
+        "up by at most 20 %.",
+        11.99 / 25,
+    )
+    assert found["entity_id"].to_list() == ["00", "01"]
+    assert found["wanted_micros"].sum() == found["expected_micros"].sum()
+    assert bandit.wishes(rows, decisions("x", "y"), DAY, RULES).is_empty()
+
+
 def test_a_negative_budget_is_refused():
     with pytest.raises(ValueError, match="a budget is negative"):
         bandit.budgets(placed([-1, 5], [0.5, 0.5]), RULES)

@@ -82,6 +82,35 @@ def test_a_day_is_one_batch_that_a_rerun_replaces(store: Store):
     assert_frame_equal(table(store), once)
 
 
+def test_what_is_asked_twice_a_day_is_asked_once(store: Store):
+    learn(store)
+    names = [
+        "decision_id",
+        "entity_id",
+        "account_id",
+        "owner",
+        "entity_kind",
+        "currency",
+        "expected_micros",
+        "wanted_micros",
+        "kind",
+        "reason",
+        "share",
+    ]
+    told = ("bandit-a-x-2026-03-02", "s1", "a", "ann", "ad_set", "EUR", 100, 110, "bandit", "because", 0.5)
+    first = pl.DataFrame([told], schema=bandit.WISHES, orient="row")
+    second = pl.concat(
+        [first.with_columns(entity_id=pl.lit("s2")), first.with_columns(decision_id=pl.lit("bandit-a-y-2026-03-02"))]
+    )
+    rows = table(store)
+    for wishes in (first, second, second):
+        with store.bandits.refreshing():
+            store.bandits.replace(DAY, rows, now=NOW, wishes=wishes)
+    found = store.promotions.wishes(ANN).select(names).rows()
+    assert found == [told, ("bandit-a-y-2026-03-02", *told[1:])]
+    assert store.promotions.wishes(BOB).is_empty()
+
+
 def test_statistics_are_of_one_experiment_behind_its_wall(store: Store):
     learn(store)
     found = store.bandits.statistics("a", "x", ANN)

@@ -9,7 +9,7 @@ whether budgets are moved.
 
 import polars as pl
 
-from learning_assets.learning.bandit.budgets import BUDGETS, budgets, largest_remainder
+from learning_assets.learning.bandit.budgets import BUDGETS, WISHES, budgets, largest_remainder, wishes
 from learning_assets.learning.bandit.posterior import (
     COUNTS,
     DAILY,
@@ -94,6 +94,7 @@ __all__ = [
     "SHARES",
     "STATE",
     "VERSION",
+    "WISHES",
     "allocate",
     "assess",
     "budgets",
@@ -109,5 +110,6 @@ __all__ = [
     "rewards",
     "select",
     "top_two",
+    "wishes",
     "with_day",
 ]

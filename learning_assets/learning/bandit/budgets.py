@@ -3,6 +3,8 @@
 What belongs here: sharing out. What does not: whether a budget may be changed (guards), and changing it.
 """
 
+from datetime import date
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
@@ -15,6 +17,17 @@ Units = NDArray[np.int64]
 BUDGETS = pl.Schema({"target_micros": pl.Int64, "wanted_micros": pl.Int64, "budget_note": pl.String})
 """A day's budget of an arm, micros of its currency. `target_micros`: by its share; `wanted_micros`: the next step towards it. Both sum over an
 experiment to its present budget, in whole minor units. NULL where budgets cannot be shared, with the reason in `budget_note`."""
+
+WISHES = pl.Schema(
+    {
+        **dict.fromkeys(("decision_id", "entity_id", "account_id", "owner", "entity_kind", "currency"), pl.String),
+        **dict.fromkeys(("expected_micros", "wanted_micros"), pl.Int64),
+        **dict.fromkeys(("kind", "reason"), pl.String),
+        "share": pl.Float64,
+    }
+)
+"""Budgets that are asked for: of an ad set, `expected_micros` now and `wanted_micros` next, and the `share` of the experiment's budget that it would
+have. One decision is about one experiment and day."""
 
 _EXPERIMENT = ["account_id", "experiment_id"]
 _LARGEST = 2**52
@@ -106,6 +119,47 @@ def budgets(arms: pl.DataFrame, rules: Bandit) -> pl.DataFrame:
         )
         .sort("row")
         .drop("row", "size", "present", "target", "wanted")
+    )
+
+
+def wishes(arms: pl.DataFrame, left_alone: pl.DataFrame, today: date, rules: Bandit) -> pl.DataFrame:
+    """The budgets that are asked for.
+
+    Parameters
+    ----------
+    arms : live arms of the reward in force (`bandit.STATE` and `owner`), of the accounts in which the bandit may ask.
+    left_alone : `account_id` and `experiment_id` of experiments whose budgets somebody else moves.
+    today : the day on which is asked; a decision's id says it, so that what is asked twice a day is the same decision.
+
+    Returns
+    -------
+    Frame with schema WISHES, one row per arm whose budget is to change.
+    """
+    of_experiment = pl.col("wanted_micros").sum().over(_EXPERIMENT)
+    percent = [(100 * pl.col(name)).round(1).cast(pl.String) for name in ("share", "p_best")]
+    return (
+        arms.filter(pl.col("wanted_micros").is_not_null())
+        .join(left_alone, on=_EXPERIMENT, how="anti")
+        .with_columns(of_budget=pl.col("wanted_micros") / of_experiment)
+        .filter(pl.col("wanted_micros") != pl.col("budget_micros"))
+        .select(
+            decision_id=pl.format("bandit-{}-{}-{}", "account_id", "experiment_id", pl.lit(str(today))),
+            entity_id="ad_set_id",
+            account_id="account_id",
+            owner="owner",
+            entity_kind=pl.lit("ad_set"),
+            currency="currency",
+            expected_micros="budget_micros",
+            wanted_micros="wanted_micros",
+            kind=pl.lit("bandit"),
+            reason=pl.format(
+                f"Its ad is to get {{}} % of the experiment's traffic by {rules.reward.upper()}; it is the best with a probability of {{}} %. This is a step "
+                f"towards that, up by at most {100 * rules.max_step:.0f} %.",
+                *percent,
+            ),
+            share="of_budget",
+        )
+        .sort("decision_id", "entity_id")
     )
 
 
