@@ -17,8 +17,9 @@ from learning_assets.assets.memory import winner_memory
 from learning_assets.assets.models import retrained_model
 from learning_assets.assets.patterns import patterns
 from learning_assets.assets.predictions import predictions
+from learning_assets.assets.promotions import promotions
 from learning_assets.automation.alerts import Notifier, notifier
-from learning_assets.automation.jobs import actuals_refresh, learning_cycle, replay_range, retrain_check
+from learning_assets.automation.jobs import actuals_refresh, decide, learning_cycle, replay_range, retrain_check
 from learning_assets.automation.schedules import schedules
 from learning_assets.automation.sensors import sensors
 from learning_assets.checks.checks import all_checks
@@ -40,6 +41,7 @@ ASSETS = [
     retrained_model,
     predictions,
     accuracy_report,
+    promotions,
     budget_allocation,
     snapshots,
     learning_cycles,
@@ -90,7 +92,7 @@ def build_definitions(
     defs = dg.Definitions(
         assets=assets,
         asset_checks=all_checks(),
-        jobs=[learning_cycle, retrain_check, actuals_refresh, replay_range(cycle)],
+        jobs=[learning_cycle, retrain_check, decide, actuals_refresh, replay_range(cycle)],
         schedules=schedules(settings),
         sensors=sensors(),
         resources={

@@ -22,6 +22,7 @@ GROUPS = {
     "retrained_model": "models",
     "predictions": "models",
     "accuracy_report": "models",
+    "promotions": "decisions",
     "budget_allocation": "decisions",
     "snapshots": "growth",
     "learning_cycles": "growth",

@@ -7,6 +7,8 @@ import dagster as dg
 import polars as pl
 
 from learning_assets.assets.day import Day, next_in_chain
+from learning_assets.assets.promotions import DECIDE_JOB
+from learning_assets.assets.promotions import in_force as promotions_in_force
 from learning_assets.assets.report import Number, markdown_table, report
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import bandit, targets
@@ -29,7 +31,7 @@ _SHOWN = 12
 
 @dg.asset(
     partitions_def=DAILY,
-    deps=["ad_catalog", "actuals", "predictions"],
+    deps=["ad_catalog", "actuals", "predictions", "promotions"],
     kinds={"polars", "postgres"},
     code_version=bandit.VERSION,
 )
@@ -51,10 +53,11 @@ def budget_allocation(
         arms = known_arms(store, settings, day, before)
         facts = achieved(store, settings, day, arms, before)
         counted = bandit.counts(arms, before, facts, day.date, settings.bandit)
-        state = bandit.assess(counted, expected(store, settings, day), decided(store, day), settings.bandit)
+        state = bandit.assess(counted, expected(store, settings, day), promotions_in_force(store, day.date), settings.bandit)
         in_force = state.filter(pl.col("live"), metric=settings.bandit.reward)
         rows, asked = state.with_columns(as_of=pl.lit(day.date)), wishes(store, settings, day, in_force)
-        written = store.bandits.replace(day.date, rows, now=store.now, onward=day.replaying, wishes=asked)
+        running = context.job_name == DECIDE_JOB
+        written = store.bandits.replace(day.date, rows, asked, now=store.now, running=running, onward=day.replaying)
     return report(
         written,
         store.tables.schema("thompson_arms"),
@@ -120,12 +123,6 @@ def expected(store: Store, settings: Settings, day: Day) -> pl.DataFrame:
         .collect()
     )
     return bandit.priors(newest, settings.models.ensemble_level, settings.bandit)
-
-
-def decided(store: Store, day: Day) -> pl.DataFrame:
-    """Experiments that are decided as of the day: what was promoted and not demoted since. `account_id`, `experiment_id`."""
-    last = store.promotions.events(day.date).unique(_EXPERIMENT, keep="last", maintain_order=True)
-    return last.filter(event="promoted").select(_EXPERIMENT)
 
 
 def wishes(store: Store, settings: Settings, day: Day, in_force: pl.DataFrame) -> pl.DataFrame:

@@ -1,12 +1,13 @@
 """Which days are to be learned next: pure functions of the store, the source and the day that it is."""
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 from learning_assets.clock import days_between
 from learning_assets.platforms.source import Source
 from learning_assets.store.store import Store
 
-CHAIN = ("patterns", "winner_memory", "retrained_model")
+CHAIN = ("patterns", "winner_memory", "retrained_model", "promotions", "budget_allocation")
 """Chained assets of the cycle: each day of theirs rests on the day before."""
 
 
@@ -31,6 +32,18 @@ def days_to_learn(store: Store, source: Source, today: date) -> list[date]:
         return [last] if last >= store.identity.start_day else []
     step = step_days(source)
     return days_between(done + timedelta(days=step), last, step)[: store.settings.automation.cycle_days]
+
+
+def days_to_decide(store: Store, source: Source, refreshed: Sequence[date]) -> list[date]:
+    """Of days whose delivery was refreshed the one that can be decided now: that after the last learned one, whether or not it has ended.
+
+    A later day waits until the cycle has learned this one, for each day's decisions rest on those of the day before; an older one is known to the
+    decisions of the next. Before the first cycle nothing is decided, and a source of weeks knows no hours.
+    """
+    done = last_learned(store)
+    if done is None or step_days(source) > 1:
+        return []
+    return [day for day in refreshed if day == done + timedelta(days=1)]
 
 
 def range_to_replay(store: Store, source: Source, first: date | None, last: date | None, today: date) -> list[date]:

@@ -29,11 +29,15 @@ CYCLE = (
     "retrained_model",
     "predictions",
     "accuracy_report",
+    "promotions",
     "budget_allocation",
     "snapshots",
     "learning_cycles",
 )
 """Everything that a day teaches."""
+
+DECISIONS = ("promotions", "budget_allocation")
+"""What new delivery decides anew."""
 
 CHAIN_TAG = {"learning/chain": "one_at_a_time"}
 """Runs of chained assets wait for each other; the limit of this tag stands in `dagster.yaml`."""
@@ -59,6 +63,7 @@ retrain_check = _job(
     "Measure yesterday's predictions and train a challenger if that calls for it.",
     CHAIN_TAG,
 )
+decide = _job("decide", DECISIONS, "Decide about experiments by the delivery that is known by now, nothing else.", CHAIN_TAG)
 actuals_refresh = _job("actuals_refresh", ("ad_catalog", "actuals"), "Fetch a day's catalog and actuals, nothing else.")
 
 

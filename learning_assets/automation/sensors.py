@@ -14,6 +14,7 @@ from learning_assets.automation.alerts import Notifier
 from learning_assets.automation.calendar import days_to_learn, step_days
 from learning_assets.automation.cursors import materialized
 from learning_assets.automation.cycle_log import Ended, write_log
+from learning_assets.automation.deciding import actuals_refreshed
 from learning_assets.automation.failures import failure_of
 from learning_assets.automation.jobs import retrain_check
 from learning_assets.automation.replay import CAUSE_TAG
@@ -218,4 +219,4 @@ def sensors() -> list[dg.SensorDefinition]:
         "canceled": dg.DagsterRunStatus.CANCELED,
     }
     ends_logged = [_logs(status, on) for status, on in ends.items()]
-    return [accuracy_drop, purchase_signal, *ends_logged, alert_on_failure, alert_on_accuracy_drop]
+    return [accuracy_drop, purchase_signal, actuals_refreshed, *ends_logged, alert_on_failure, alert_on_accuracy_drop]

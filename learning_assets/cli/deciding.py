@@ -67,3 +67,46 @@ def add_experiments(
     with plain_errors():
         done = define(open_store(settings_now()), file, by, account)
         say(f"{done.arms} arms of {done.experiments} experiments are recorded. The next day that is learned sees them.")
+
+
+@app.command()
+def decisions(
+    account: Annotated[str | None, typer.Argument(help="Of one account; by default of all.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Only of one experiment, with its whole card.")] = None,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As of a day; by default the newest that was decided.")
+    ] = None,
+) -> None:
+    """The newest decisions about experiments: what was decided, how sure it is, where the budget goes, and why."""
+    import polars as pl
+
+    from learning_assets.assets.decision_cards import card_lines, in_words, to_look_at
+
+    with plain_errors():
+        store, _ = opened(settings_now())
+        as_of = day.date() if day else store.promotions.newest_day()
+        if as_of is None:
+            raise ValueError("Nothing was decided yet. Learn a day first: learning-assets replay --from DAY")
+        of = {name: value for name, value in (("account_id", account), ("experiment_id", experiment)) if value is not None}
+        found = store.promotions.decisions(as_of).filter(*(pl.col(name) == value for name, value in of.items()))
+        if found.is_empty():
+            asked = " ".join(f"{name.removesuffix('_id')} {value}" for name, value in of.items())
+            raise ValueError(
+                f"Nothing was decided about {asked or 'any experiment'} as of {as_of}. See: learning-assets experiments"
+            )
+        shown = in_words(to_look_at(found, found.height))
+        heads = [name for name in shown.columns if name != "why" or account or experiment]
+        title = f"{found.height} decisions as of {as_of}, revision {found['revision'][0]}{simulated(store)}"
+        table = Table(
+            *heads,
+            title=title,
+            caption="Lifts are after shrinkage. Nothing here has changed a budget; see: learning-assets changes",
+        )
+        for row in shown.select(heads).iter_rows():
+            table.add_row(
+                *(escape(f"{one:.2g}" if isinstance(one, float) else "-" if one is None else str(one)) for one in row)
+            )
+        console.print(table)
+        for row in found.iter_rows(named=True) if experiment else ():
+            for name, text in card_lines(row).items():
+                say(f"{name}: {text}")

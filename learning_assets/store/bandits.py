@@ -22,7 +22,8 @@ from learning_assets.store import schema
 from learning_assets.store.tables import Tables, Written
 from learning_assets.store.walls import PIPELINE, Wall
 
-ASSET = "budget_allocation"
+ASSET, RUNNING = "budget_allocation", "budget_allocation/running"
+"""Under which name a day is recorded: shared by the cycle, or while it goes on, which holds no later cycle up."""
 REGISTERED = "registered"
 """Origin of an arm that a program made known; it is live on that day, and later if the catalog has it."""
 
@@ -74,16 +75,20 @@ class Bandits:
         return self._tables.read(_TABLE, PIPELINE, as_of=day, origin=REGISTERED)
 
     def replace(
-        self, day: date, arms: pl.DataFrame, *, now: datetime, onward: bool = False, wishes: pl.DataFrame | None = None
+        self, day: date, arms: pl.DataFrame, wishes: pl.DataFrame, *, now: datetime, running: bool = False, onward: bool = False
     ) -> Written:
         """Replace the arms of a day in one batch, and add the budgets that they ask for; see `Tables.replace_day`. To be called while `refreshing`.
 
-        `wishes` : schema `bandit.WISHES`. A decision that has asked already stays as it is, with all its budgets.
+        Parameters
+        ----------
+        arms : columns of the table.
+        wishes : schema `bandit.WISHES`. A decision that has asked already stays as it is, with all its budgets.
+        now : the moment that is recorded.
+        running : the day goes on.
+        onward : as for `Tables.replace_day`.
         """
 
         def ask(connection: sa.Connection) -> None:
-            if wishes is None or wishes.is_empty():
-                return
             ledger = schema.budget_wishes
             ids: list[str] = wishes["decision_id"].unique().to_list()
             asked = connection.execute(sa.select(ledger.c.decision_id).where(ledger.c.decision_id.in_(ids))).scalars().all()
@@ -92,7 +97,9 @@ class Bandits:
                 ledger.name, new.with_columns(decided_at=pl.lit(now), as_of=pl.lit(day)), overwrite=False, within=connection
             )
 
-        return self._tables.replace_day(_TABLE, day, arms, asset=ASSET, now=now, onward=onward, then=ask)
+        return self._tables.replace_day(
+            _TABLE, day, arms, asset=RUNNING if running else ASSET, now=now, onward=onward, then=ask
+        )
 
     # -- one experiment
 

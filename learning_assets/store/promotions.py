@@ -7,6 +7,7 @@ lost. What does not: the evidence itself and the rule (`learning.sequential`), a
 then, so a replay finds what it found. `promotion_decisions` keeps every revision of a day, those of days that were replayed too.
 """
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -31,25 +32,39 @@ class Promotions:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def evidence(self, until: date, wall: Wall = PIPELINE, **equal: Any) -> pl.DataFrame:
-        """Evidence by pair, metric and local day as it was known by the decisions of a day: columns of `promotion_evidence`.
+    def evidence(self, until: date, experiments: Sequence[str]) -> pl.DataFrame:
+        """Evidence by pair, metric and local day as it was known by the decisions of a day, sorted, for the pipeline: columns of `promotion_evidence`.
 
-        `equal` : columns and the value (or list of values) that they must have.
+        `experiments` : only of these, by id.
         """
+        return self._known(until, frame_schema(schema.promotion_evidence).names(), experiment_id=experiments)
+
+    def splits(self, until: date, first: date, account_ids: Sequence[str]) -> pl.DataFrame:
+        """The same of all experiments of these accounts since `first`, without likelihoods: what the dispersion is learned from."""
+        columns = [name for name in frame_schema(schema.promotion_evidence) if name != "log_likelihood"]
+        return self._known(until, columns, account_id=account_ids).filter(pl.col("date") >= first)
+
+    def _known(self, until: date, columns: Sequence[str], **which: Sequence[str]) -> pl.DataFrame:
         table = schema.promotion_evidence
         key = [table.c[name] for name in PAIR]
-        which = [
-            table.c[name].in_(value) if isinstance(value, (list, tuple)) else table.c[name] == value
-            for name, value in equal.items()
-        ]
-        known = sa.select(table).where(self._tables.behind(table, wall), table.c.as_of <= until, *which)
+        of = [table.c[name].in_(values) for name, values in which.items()]
+        known = sa.select(*(table.c[name] for name in columns)).where(table.c.as_of <= until, *of)
         newest = known.order_by(*key, table.c.as_of.desc()).ext(pg.distinct_on(*key))
-        return self._tables.frame(newest, frame_schema(table)).sort(PAIR)
+        kinds = frame_schema(table)
+        return self._tables.frame(newest, pl.Schema({name: kinds[name] for name in columns})).sort(PAIR)
 
     def decisions(self, day: date, wall: Wall = PIPELINE, **equal: Any) -> pl.DataFrame:
         """The decisions of a day in their newest revision, sorted: columns of `promotion_decisions`."""
         rows = self._tables.read("promotion_decisions", wall, as_of=day, **equal)
         return rows.filter(pl.col("revision") == pl.col("revision").max()).sort("account_id", "experiment_id")
+
+    def states(self, first: date, until: date) -> pl.DataFrame:
+        """The newest decision about each experiment from `first` to `until`, for the pipeline: columns of `promotion_decisions`."""
+        table = schema.promotion_decisions
+        key = [table.c.account_id, table.c.experiment_id]
+        known = sa.select(table).where(table.c.as_of.between(first, until))
+        newest = known.order_by(*key, table.c.as_of.desc(), table.c.revision.desc()).ext(pg.distinct_on(*key))
+        return self._tables.frame(newest, frame_schema(table)).sort("account_id", "experiment_id")
 
     def events(self, until: date, wall: Wall = PIPELINE) -> pl.DataFrame:
         """The decisions up to a day that promoted or demoted an arm, each in the newest revision of its day, oldest first."""

@@ -460,13 +460,15 @@ promotion_evidence = sa.Table(
     _column("other_exposure", _REAL, required=True),
     _column("events", _INT, required=True),
     _column("other_events", _INT, required=True),
-    _column("facts_version", _TEXT, required=True),
+    _column("information", _REAL, required=True),
+    _column("excess", _REAL, required=True),
+    _column("facts_version", _TEXT),
     _key("as_of", "account_id", "experiment_id", "metric", "ad_id", "other_id", "date"),
     sa.Index(None, "account_id", "experiment_id"),
 )
 """What a local day's finished hours say about a pair of arms: the columns of `learning.sequential.PAIR_DAYS`, by `metric` (ctr, or cvr for conversions
 per impression). A restated day gets a new row under the `as_of` of the cycle that saw it first; the newest counts, and one without hours says
-that nothing is left of it. `facts_version`: of the facts that it was made from."""
+that nothing is left of it. `facts_version`: of the hours that it was made from, NULL of days."""
 
 promotion_decisions = sa.Table(
     "promotion_decisions",
@@ -492,6 +494,8 @@ promotion_decisions = sa.Table(
     *(_column(name, _INT) for name in ("arms", "days", "hours", "impressions", "link_clicks", "conversions")),
     _column("evidence_from", _DAY, required=True),
     _column("promoted_on", _DAY),
+    _column("moved_ad_id", _TEXT),
+    _column("before_micros", _INT),
     _column("stage", _INT),
     _column("reached_on", _DAY),
     _column("move", _TEXT),
@@ -506,8 +510,8 @@ replayed since, are kept.
 
 `status`: continue_testing, promoted, insufficient_data, blocked or cannot_isolate; `event`: promoted or demoted on this very day. `ad_id`: the
 winner, or the arm that leads, against its closest rival `other_id`; lifts are log ratios of `metric` between the two (`learning.sequential`).
-`naive`: what a plain z-test would have decided. `evidence_from`: first day that counts; `promoted_on`: since when the winner is one. `stage`,
-`reached_on`, `move`, `move_reason`, `budget_share`, `wanted_micros`: where its budget stands and goes (`learning.stages`)."""
+`naive`: what a plain z-test would have decided. `evidence_from`, `promoted_on`, `moved_ad_id`, `before_micros`, `stage`, `reached_on`: the columns of
+`learning.promoting.STATE`. `move`, `move_reason`, `budget_share`, `wanted_micros`: where the budget stands and goes (`learning.stages`)."""
 
 budget_wishes = sa.Table(
     "budget_wishes",

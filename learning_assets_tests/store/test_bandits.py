@@ -41,7 +41,7 @@ EVERYBODY = pl.concat(
 )
 
 
-def learn(store: Store, day: date = DAY, *, events: float = 40.0, onward: bool = False) -> pl.DataFrame:
+def learn(store: Store, day: date = DAY, *, events: float = 40.0, running: bool = False, onward: bool = False) -> pl.DataFrame:
     """Write a day of all arms as a cycle does: since DAY each had some events of 1,000 a day, CTR only."""
     days = pl.DataFrame({"date": pl.date_range(DAY, day, eager=True)})
     daily = (
@@ -55,7 +55,8 @@ def learn(store: Store, day: date = DAY, *, events: float = 40.0, onward: bool =
         state = bandit.assess(
             counted, pl.DataFrame(schema=bandit.PRIORS), decided=EVERYBODY.head(0), rules=store.settings.bandit
         )
-        store.bandits.replace(day, state.with_columns(as_of=pl.lit(day)), now=NOW, onward=onward)
+        rows, wishes = state.with_columns(as_of=pl.lit(day)), pl.DataFrame(schema=bandit.WISHES)
+        store.bandits.replace(day, rows, wishes, now=NOW, running=running, onward=onward)
     return state
 
 
@@ -82,6 +83,18 @@ def test_a_day_is_one_batch_that_a_rerun_replaces(store: Store):
     assert_frame_equal(table(store), once)
 
 
+def test_a_day_that_goes_on_holds_no_cycle_up(store: Store):
+    learn(store)
+    learn(store, NEXT, running=True)
+    assert store.newest_day("budget_allocation") == DAY
+    assert store.bandits.statistics("a", "x", ANN)["as_of"].to_list() == [NEXT, NEXT]
+    store.require_next("budget_allocation", DAY, 1)
+    before = table(store).filter(as_of=NEXT)
+    learn(store, NEXT)
+    assert store.newest_day("budget_allocation") == NEXT
+    assert_frame_equal(table(store).filter(as_of=NEXT), before)
+
+
 def test_what_is_asked_twice_a_day_is_asked_once(store: Store):
     learn(store)
     names = [
@@ -105,7 +118,7 @@ def test_what_is_asked_twice_a_day_is_asked_once(store: Store):
     rows = table(store)
     for wishes in (first, second, second):
         with store.bandits.refreshing():
-            store.bandits.replace(DAY, rows, now=NOW, wishes=wishes)
+            store.bandits.replace(DAY, rows, wishes, now=NOW)
     found = store.promotions.wishes(ANN).select(names).rows()
     assert found == [told, ("bandit-a-y-2026-03-02", *told[1:])]
     assert store.promotions.wishes(BOB).is_empty()

@@ -16,7 +16,7 @@ that it judges.
 **ROAS** has no counts; `roas` gives an asymptotic confidence sequence.
 """
 
-from learning_assets.learning.sequential.decisions import DECISIONS, decide
+from learning_assets.learning.sequential.decisions import ARM_TOTALS, DECISIONS, FLAGS, decide
 from learning_assets.learning.sequential.dispersion import DISPERSION, dispersion, log_rate_variance
 from learning_assets.learning.sequential.evidence import EVIDENCE, evidence
 from learning_assets.learning.sequential.grid import GRID
@@ -25,9 +25,11 @@ from learning_assets.learning.sequential.increments import HOURS, PAIR_DAYS, inc
 from learning_assets.learning.sequential.roas import ROAS, ratio_of_roas
 
 __all__ = [
+    "ARM_TOTALS",
     "DECISIONS",
     "DISPERSION",
     "EVIDENCE",
+    "FLAGS",
     "GRID",
     "HOURS",
     "IMPROVEMENT",
