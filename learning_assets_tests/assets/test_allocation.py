@@ -105,7 +105,11 @@ def test_an_older_day_is_refused_and_the_newest_replaces_itself(learned_copy: Le
     assert_frame_equal(states(learned_copy), before)
     shown, live = metadata(result, "budget_allocation"), before.filter("live", as_of=day, metric="ctr")
     assert shown["arms"] == live.height
-    assert shown["experiments"] == live.select(ARM[:2]).n_unique() == shown["experiments_top_two"] + shown["experiments_equal"]
+    assert (
+        shown["experiments"]
+        == live.select(ARM[:2]).n_unique()
+        == sum(shown[f"experiments_{rule}"] for rule in ("top_two", "thompson", "equal"))
+    )
     assert shown["floor"] == 0.05
     assert shown["smallest_share"] >= 0.05
     assert {"gain_over_equal_split", "arms_gone", "experiments_with_budgets", "arms_whose_budget_would_move"} <= shown.keys()
