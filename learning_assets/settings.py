@@ -509,6 +509,10 @@ class Bandit(_Group):
     max_step: Annotated[float, Field(gt=0, le=0.2)] = Field(
         default=0.20, description="An arm's budget is raised by this share a day at most; the others move in proportion"
     )
+    min_step: Probability = Field(
+        default=0.05,
+        description="Budgets of an experiment stay where no arm's is to change by this share, for each change has its price",
+    )
 
 
 class Following(_Group):

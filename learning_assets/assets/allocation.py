@@ -164,7 +164,7 @@ def figures(state: pl.DataFrame, in_force: pl.DataFrame, settings: Settings) -> 
         "largest_share": in_force["share"].max(),  # pyright: ignore[reportReturnType]
         "gain_over_equal_split": float((gains["gain"] * gains["exposure"]).sum()) / weight if weight else None,
         "experiments_with_budgets": in_force.filter(pl.col("budget_note").is_null()).select(_EXPERIMENT).n_unique(),
-        "arms_whose_budget_would_move": in_force.filter(pl.col("wanted_micros") != pl.col("budget_micros")).height,
+        "arms_whose_budget_would_move": in_force.filter(bandit.moves()).height,
     }
 
 

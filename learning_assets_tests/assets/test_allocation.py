@@ -1,6 +1,7 @@
 """Budget allocation: it counts what was delivered up to its day, shares it out within each experiment, and is carried on from day to day."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -9,7 +10,7 @@ from polars.testing import assert_frame_equal
 from learning_assets.assets import GROUPS
 from learning_assets.learning import bandit
 from learning_assets.store.walls import PIPELINE, Wall
-from learning_assets_tests.world import Learned, failure, metadata
+from learning_assets_tests.world import Learned, MakeWorld, failure, metadata
 
 ARM = list(bandit.ARM)
 
@@ -214,3 +215,30 @@ def test_a_registered_arm_lives_on_its_day_and_later_if_the_catalog_has_it(learn
     assert row["live"]
     assert row["origin"] == "registered"
     assert row["share"] >= 0.05
+
+
+def test_an_archives_tests_are_shared_week_by_week(make_world: MakeWorld, tmp_path: Path):
+    """Its arms have no budgets, no hours and one step each, and a week without tests is a step, too."""
+    rows = [
+        f"{week}-{n},{week},headline {arm} of {n},1000,{20 + 10 * arm}"
+        for week in ("202551", "202601")
+        for n in range(2)
+        for arm in range(2)
+    ]
+    (tmp_path / "tests.csv").write_text("\n".join(["experiment,time,headline,impressions,clicks", *rows]))
+    world = make_world(source="archive", archive={"path": tmp_path / "tests.csv"})
+    weeks = (date(2025, 12, 21), date(2025, 12, 28), date(2026, 1, 4))
+    for week in weeks:
+        world.store.register(world.source.accounts())
+        for asset in ("ad_catalog", "actuals", "budget_allocation"):
+            result = world.run(week, asset)
+            assert result.success, failure(result)
+    state = world.table("thompson_arms", metric="ctr")
+    for week, live in zip(weeks, (4, 0, 4), strict=True):
+        assert state.filter("live", as_of=week).height == live
+    now = state.filter("live", as_of=weeks[-1]).sort("experiment_id", "events")
+    assert now["events"].to_list() == [20, 30, 20, 30]
+    assert now["share"].to_list() == pytest.approx([0.5] * 4)
+    assert now["p_best"].to_list() == pytest.approx([0.08, 0.92] * 2, abs=0.03)
+    assert now["target_micros"].null_count() == 4
+    assert state.filter(~pl.col("live"), as_of=weeks[-1])["events"].max() == pytest.approx(30 * 0.99**14)

@@ -305,6 +305,14 @@ def test_budgets_in_whole_yen_and_in_cents():
     assert step["wanted_micros"].to_list() == [11_990_000, 8_010_000]
 
 
+def test_small_changes_are_not_worth_their_price():
+    near = bandit.budgets(placed([10_000_000, 10_000_000], [0.52, 0.48]), RULES)
+    assert near["target_micros"].to_list() == [10_400_000, 9_600_000]
+    assert near["wanted_micros"].to_list() == [10_000_000, 10_000_000]
+    far = bandit.budgets(placed([10_000_000, 10_000_000], [0.525, 0.475]), RULES)
+    assert far["wanted_micros"].to_list() == [10_500_000, 9_500_000]
+
+
 @pytest.mark.parametrize(
     ("told", "note"),
     [

@@ -9,7 +9,7 @@ whether budgets are moved.
 
 import polars as pl
 
-from learning_assets.learning.bandit.budgets import BUDGETS, WISHES, budgets, largest_remainder, wishes
+from learning_assets.learning.bandit.budgets import BUDGETS, WISHES, budgets, largest_remainder, moves, wishes
 from learning_assets.learning.bandit.posterior import (
     COUNTS,
     DAILY,
@@ -103,6 +103,7 @@ __all__ = [
     "floored",
     "largest_remainder",
     "leading",
+    "moves",
     "posterior",
     "priors",
     "reassess",

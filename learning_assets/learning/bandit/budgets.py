@@ -64,7 +64,7 @@ def budgets(arms: pl.DataFrame, rules: Bandit) -> pl.DataFrame:
     """Turn the shares of arms into budgets.
 
     An experiment's budget is the sum of its arms' present ones; nothing is added or taken away. A step raises no arm by more than `max_step`: all
-    arms go the same part of their way.
+    arms go the same part of their way. Where no arm's target is `min_step` away, all stay.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def budgets(arms: pl.DataFrame, rules: Bandit) -> pl.DataFrame:
     target, wanted = np.zeros(rows.height, np.int64), np.zeros(rows.height, np.int64)
     for several in np.unique(size[can]):
         of = np.flatnonzero(can & (size == several)).reshape(-1, int(several))
-        target[of], wanted[of] = _shared(share[of], units[of], rules.max_step)
+        target[of], wanted[of] = _shared(share[of], units[of], rules)
     return (
         rows.with_columns(target=pl.Series(target, dtype=pl.Int64), wanted=pl.Series(wanted, dtype=pl.Int64))
         .with_columns(
@@ -120,6 +120,11 @@ def budgets(arms: pl.DataFrame, rules: Bandit) -> pl.DataFrame:
         .sort("row")
         .drop("row", "size", "present", "target", "wanted")
     )
+
+
+def moves() -> pl.Expr:
+    """Whether a budget is to change, by a minor unit at least."""
+    return (pl.col("wanted_micros") - pl.col("budget_micros")).abs() >= pl.col("unit_micros")
 
 
 def wishes(arms: pl.DataFrame, left_alone: pl.DataFrame, today: date, rules: Bandit) -> pl.DataFrame:
@@ -141,7 +146,7 @@ def wishes(arms: pl.DataFrame, left_alone: pl.DataFrame, today: date, rules: Ban
         arms.filter(pl.col("wanted_micros").is_not_null())
         .join(left_alone, on=_EXPERIMENT, how="anti")
         .with_columns(of_budget=pl.col("wanted_micros") / of_experiment)
-        .filter(pl.col("wanted_micros") != pl.col("budget_micros"))
+        .filter(moves())
         .select(
             decision_id=pl.format("bandit-{}-{}-{}", "account_id", "experiment_id", pl.lit(str(today))),
             entity_id="ad_set_id",
@@ -163,13 +168,14 @@ def wishes(arms: pl.DataFrame, left_alone: pl.DataFrame, today: date, rules: Ban
     )
 
 
-def _shared(share: Floats, present: Units, max_step: float) -> tuple[Units, Units]:
+def _shared(share: Floats, present: Units, rules: Bandit) -> tuple[Units, Units]:
     """Budgets by share, and the next step towards them, in minor units, shape (experiments, arms)."""
     total = present.sum(axis=1)
     target = largest_remainder(share * total[:, None], total)
     more = (target - present).astype(np.float64)
     # One unit less, since the remainder may give one.
-    room = np.maximum(max_step * present - 1, 0)
+    room = np.maximum(rules.max_step * present - 1, 0)
     part = np.where(more > 0, room / np.where(more > 0, more, 1), np.inf).min(axis=1).clip(max=1)
     step = largest_remainder(present + part[:, None] * more, total)
-    return target, np.where(part[:, None] >= 1, target, step)
+    stays = (np.abs(more) < rules.min_step * present).all(axis=1, keepdims=True)
+    return target, np.where(stays, present, np.where(part[:, None] >= 1, target, step))

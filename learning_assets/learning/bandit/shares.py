@@ -68,7 +68,9 @@ def leading(alpha: Floats, beta: Floats) -> tuple[Floats, Floats]:
             best[some, arm] = first.mean(axis=-1)
             second[some, arm] = (first * ((1 - below) / below).sum(axis=1)).mean(axis=-1)
     best /= best.sum(axis=1, keepdims=True)
-    return best, second / second.sum(axis=1, keepdims=True) if arms > 1 else second
+    if arms == 2:
+        return best, best[:, ::-1]
+    return best, second / second.sum(axis=1, keepdims=True) if arms > 2 else second
 
 
 def top_two(best: Floats, second: Floats) -> Floats:
