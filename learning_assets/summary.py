@@ -6,17 +6,20 @@ import polars as pl
 from rich.markup import escape
 from rich.table import Table
 
+from learning_assets.assets.decision_cards import in_words as decided_in_words
+from learning_assets.assets.decision_cards import to_look_at
 from learning_assets.assets.patterns import in_words, strongest
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE
 
 
 def summary(store: Store) -> Iterator[Table]:
-    """Patterns, models, accuracy against the noise floor, and growth, each as of its newest day."""
+    """Patterns, models, accuracy against the noise floor, decisions, and growth, each as of its newest day."""
     note = " (simulated)" if store.identity.kind == "sandbox" else ""
     yield _patterns(store, note)
     yield _models(store, note)
     yield _accuracy(store, note)
+    yield _decisions(store, note)
     yield _growth(store, note)
 
 
@@ -81,6 +84,16 @@ def _accuracy(store: Store, note: str) -> Table:
         "ad_days",
     )
     return _table(title, shown, "No prediction could be compared yet.")
+
+
+def _decisions(store: Store, note: str) -> Table:
+    day = store.promotions.newest_day()
+    if day is None:
+        return _table("Decisions" + note, pl.DataFrame(), "Nothing was decided yet.")
+    rows = store.promotions.decisions(day)
+    promoted = rows.filter(pl.col("status") == "promoted").height
+    title = f"Decisions as of {day}{note}: {promoted} promoted of {rows.height} experiments; the first to look at"
+    return _table(title, decided_in_words(to_look_at(rows, 8)).drop("why"), "There is no experiment.")
 
 
 def _growth(store: Store, note: str) -> Table:

@@ -73,6 +73,8 @@ def test_help_names_every_command(run: Run) -> None:
         "sandbox",
         "signal",
         "rollback",
+        "experiments",
+        "decisions",
         "import",
         "demo",
         "dev",
@@ -93,6 +95,7 @@ def test_demo_learns_weeks_and_shows_what_was_learned(run: Run, monkeypatch: pyt
         "Patterns as of 2026-03-01 (simulated)",
         "Models (simulated)",
         "Predictions against",
+        "Decisions as of 2026-03-01 (simulated)",
         "Growth as of 2026-03-01",
     ):
         assert title in result.output, title

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _ORDER = {"promoted": 0, "blocked": 1, "cannot_isolate": 2, "continue_testing": 3, "insufficient_data": 4}
 _METRICS = {"ctr": "clicks per impression", "cvr": "conversions per impression"}
 WITHOUT_EVIDENCE = "unknown"
+_SMALLEST_P = 1e-9
+"""Smaller ones say more about the model than about the ads."""
 
 
 def to_look_at(decisions: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -83,7 +85,7 @@ def card_lines(row: Mapping[str, Any]) -> dict[str, str]:
         "decision": f"{said(row)}: {row['reason']}",
         "experiment": f"{row['experiment_id']} of account {row['account_id']}, {row['arms']} arms, evidence since {row['evidence_from']}",
         "arm": f"ad {row['ad_id'] or WITHOUT_EVIDENCE} against its closest rival, ad {row['other_id'] or WITHOUT_EVIDENCE}, by {metric}",
-        "behind it": f"{_count(row['hours'])} h on {_count(row['days'])} days; {_count(row['impressions'])} impressions, "
+        "behind it": f"{_periods(row)}; {_count(row['impressions'])} impressions, "
         f"{_count(row['link_clicks'])} clicks, {_count(row['conversions'])} conversions of all arms",
         "evidence": _evidence(row),
         "observed lift": _interval(
@@ -102,6 +104,11 @@ def _count(number: int | None) -> str:
     return WITHOUT_EVIDENCE if number is None else f"{number:,}"
 
 
+def _periods(row: Mapping[str, Any]) -> str:
+    days = f"{_count(row['days'])} days"
+    return days if row["metric"] == "cvr" else f"{_count(row['hours'])} h on {days}"
+
+
 def _interval(value: float | None, low: float | None, high: float | None, what: str) -> str:
     return WITHOUT_EVIDENCE if value is None else f"{percent(value)} ({percent(low)} to {percent(high)}; {what})"
 
@@ -110,13 +117,18 @@ def _evidence(row: Mapping[str, Any]) -> str:
     if row["log_e"] is None:
         return "none yet"
     of = row["log_e"] / row["log_threshold"]
-    return f"{of:.0%} of the way to the threshold, on the log scale; anytime p = {row['anytime_p']:.2g}, which may be looked at every hour"
+    where = f"{max(of, 0.0):.0%} of the way to the threshold, on the log scale" if of < 1 else "beyond the threshold"
+    return f"{where}; anytime p {_p(row['anytime_p'])}, which may be looked at every hour"
+
+
+def _p(value: float) -> str:
+    return f"= {value:.2g}" if value >= _SMALLEST_P else f"< {_SMALLEST_P:g}"
 
 
 def _naive(row: Mapping[str, Any]) -> str:
     if row["naive"] is None:
         return WITHOUT_EVIDENCE
-    p = "" if row["naive_p"] is None else f" (p = {row['naive_p']:.2g})"
+    p = "" if row["naive_p"] is None else f" (p {_p(row['naive_p'])})"
     return (
         f"{row['naive']}{p}. It does not decide: looked at every hour it finds a winner in half of the tests of an ad against itself, and it takes "
         "every click as a draw of its own"
@@ -125,7 +137,7 @@ def _naive(row: Mapping[str, Any]) -> str:
 
 def _budget(row: Mapping[str, Any]) -> str:
     if row["move"] is None:
-        return "nothing is to move"
+        return "nothing is to move" if row["stage"] is None else "waits while the experiment is blocked"
     wanted = "" if row["wanted_micros"] is None else f", to {row['wanted_micros'] / 1e6:,.2f} {row['currency']} a day"
     share = "" if row["budget_share"] is None else f"; it has {row['budget_share']:.0%} of the experiment's budget at present"
     return f"{row['move']}{wanted}: {row['move_reason']}{share}"

@@ -74,6 +74,8 @@ def wishes(store: Store, decided: pl.DataFrame, day: Day) -> pl.DataFrame:
     return (
         decided.filter(pl.col("move") == "step")
         .join(asked, on=["account_id", "entity_id"], how="anti")
-        .with_columns(reason=pl.format("{} ({})", "reason", "move_reason"), lift="shrunk_lift", share="wanted_share")
+        .with_columns(
+            kind="moved_kind", reason=pl.format("{} ({})", "reason", "move_reason"), lift="shrunk_lift", share="wanted_share"
+        )
         .select(pl.col(name).cast(kind) for name, kind in columns.items())
     )

@@ -51,6 +51,11 @@ LEARNED = {
         ("owner", "fingerprint"),
         {"ctr": (0, 1), "ctr_low": (0, 1)},
     ),
+    "promotions": (
+        "promotion_decisions",
+        ("revision", "account_id", "experiment_id"),
+        {"anytime_p": (0, 1), "naive_p": (0, 1), "budget_share": (0, 1)},
+    ),
     "retrained_model": ("champions", ("target", "pool"), {}),
     "budget_allocation": ("thompson_arms", (*bandit.ARM, "metric"), {"share": (0, 1), "p_best": (0, 1)}),
     "snapshots": ("improvement_snapshots", ("account_id",), {"ctr": (0, 1)}),

@@ -54,9 +54,12 @@ class Promotions:
         return self._tables.frame(newest, pl.Schema({name: kinds[name] for name in columns})).sort(PAIR)
 
     def decisions(self, day: date, wall: Wall = PIPELINE, **equal: Any) -> pl.DataFrame:
-        """The decisions of a day in their newest revision, sorted: columns of `promotion_decisions`."""
-        rows = self._tables.read("promotion_decisions", wall, as_of=day, **equal)
-        return rows.filter(pl.col("revision") == pl.col("revision").max()).sort("account_id", "experiment_id")
+        """The decisions of a day in its newest revision, sorted: columns of `promotion_decisions`.
+
+        `equal` : columns and the value (or list of values) that they must have.
+        """
+        rows = self._tables.read("promotion_decisions", wall, as_of=day, revision=self.revision(day), **equal)
+        return rows.sort("account_id", "experiment_id")
 
     def states(self, first: date, until: date) -> pl.DataFrame:
         """The newest decision about each experiment from `first` to `until`, for the pipeline: columns of `promotion_decisions`."""

@@ -112,6 +112,7 @@ def follow(before: pl.DataFrame, reversed_: pl.DataFrame, budget: int, day: date
 
 def test_a_budget_goes_up_stage_by_stage_and_back_when_the_evidence_reverses():
     budget, before, seen = 20 * EURO, STATE.to_frame(), []
+    found: dict[str, Any] = {}
     for number in range(40):
         found = follow(before, NONE, budget, DAY + timedelta(days=number))
         budget = found["wanted_micros"] or budget
