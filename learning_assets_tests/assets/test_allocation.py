@@ -1,6 +1,6 @@
 """Budget allocation: it counts what was delivered up to its day, shares it out within each experiment, and is carried on from day to day."""
 
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -8,9 +8,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from learning_assets.assets import GROUPS
+from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.learning import bandit
 from learning_assets.store.walls import PIPELINE, Wall
-from learning_assets_tests.world import Learned, MakeWorld, failure, metadata
+from learning_assets_tests.world import Learned, MakeWorld, World, failure, metadata
 
 ARM = list(bandit.ARM)
 
@@ -242,3 +243,25 @@ def test_an_archives_tests_are_shared_week_by_week(make_world: MakeWorld, tmp_pa
     assert now["p_best"].to_list() == pytest.approx([0.08, 0.92] * 2, abs=0.03)
     assert now["target_micros"].null_count() == 4
     assert state.filter(~pl.col("live"), as_of=weeks[-1])["events"].max() == pytest.approx(30 * 0.99**14)
+
+
+def test_new_delivery_shares_the_running_day_without_ending_it(learned_copy: Learned):
+    """The job `decide`: the hours that have come count, and the cycle can still learn the day before and this one."""
+    day = learned_copy.days[-1] + timedelta(days=1)
+    world = World.of(learned_copy.settings.model_copy(update={"now": datetime.combine(day, time(15), UTC)}))
+    for job in ("actuals_refresh", "decide"):
+        result = world.definitions.resolve_job_def(job).execute_in_process(
+            run_config=QUIET_CONSOLE, partition_key=str(day), instance=world.instance, raise_on_error=False
+        )
+        assert result.success, failure(result)
+    now = states(learned_copy).filter("live", as_of=day, metric="ctr")
+    come = world.store.lake.read("actuals_hourly", day).group_by("account_id", "ad_id").agg(pl.col("link_clicks").sum())
+    assert come["link_clicks"].sum() > 0
+    known = now.join(come, on=["account_id", "ad_id"])
+    assert known.height > 20
+    assert known["day_events"].to_list() == known["link_clicks"].to_list()
+    assert now["prior_from"].to_list().count("ensemble") > 20, "the newest predictions are those of the day before"
+    assert learned_copy.store.newest_day("budget_allocation") == learned_copy.days[-1]
+    before = states(learned_copy).filter(pl.col("as_of") < day)
+    assert learned_copy.run(learned_copy.days[-1], "budget_allocation").success
+    assert_frame_equal(states(learned_copy).filter(pl.col("as_of") < day), before)
