@@ -27,6 +27,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +134,7 @@ def regrets(seed: int, experiments: int, days: int) -> tuple[dict[str, dict[str,
     return regret, clicks
 
 
-def promotion(policy: Policy, seed: int, experiments: int, days: int) -> dict[str, float | None]:
+def promotion(policy: Policy, seed: int, experiments: int, days: int) -> dict[str, Any]:
     """How soon and how often the promotion test is passed while a policy shares the traffic."""
     rng = np.random.default_rng(seed)
     rate = np.full(TESTED, CTR) * np.where(np.arange(TESTED) == 0, 1 + LIFT, 1.0)
