@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: `python -m benchmarks [--archive PATH] [--seed N] [--short]`."""
+"""All benchmarks, one after the other: `python -m benchmarks [--archive PATH] [--asos PATH] [--seed N] [--short]`."""
 
 import argparse
 import subprocess
@@ -20,6 +20,8 @@ ALL = (
     "fetch_faults",
     "fetch_speed",
     "fetch_kills",
+    "promotion_truth",
+    "decision_speed",
 )
 ON_AN_ARCHIVE = {"headline_pairs": "--train-until", "upworthy_patterns": "--split-week"}
 """Benchmarks that need an archive, and how each is told which week is the last that is learned."""
@@ -30,6 +32,7 @@ def main() -> int:
     """Run each in a process of its own, print its last line behind its name, and return how many failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", help="Parquet file of the Upworthy Research Archive")
+    parser.add_argument("--asos", help="Parquet file of the ASOS Digital Experiments Dataset")
     parser.add_argument("--seed", default="7")
     parser.add_argument("--short", action="store_true")
     asked = parser.parse_args()
@@ -38,6 +41,8 @@ def main() -> int:
     if asked.archive:
         runs["champion_gate"] = [*common, "--archive", asked.archive]
         runs |= {name: [*common, "--archive", asked.archive, until, LAST_WEEK] for name, until in ON_AN_ARCHIVE.items()}
+    if asked.asos:
+        runs["asos_replay"] = ["--data", asked.asos]
     failed = 0
     for name, arguments in runs.items():
         done = subprocess.run(
@@ -48,6 +53,8 @@ def main() -> int:
         print(f"{name}: {lines[-1] if lines and not done.returncode else f'failed with {done.returncode}'}", flush=True)
     for name in () if asked.archive else ON_AN_ARCHIVE:
         print(f"{name}: left out, give --archive PATH")
+    if not asked.asos:
+        print("asos_replay: left out, give --asos PATH")
     return failed
 
 

@@ -32,7 +32,8 @@ Floats = NDArray[np.float64]
 
 CTR, CVR, HOURLY, DAYS, HOURS = 0.02, 0.03, 500.0, 14, 24
 PAST, ACCOUNTS, PAST_VOLUME = 20, 500, 0.25
-BLOCK = 250
+BLOCK = 20
+"""Experiments at once: their paths stay in the processor's cache."""
 FIRST = date(2026, 1, 1)
 LATE_DAYS, LAG_DAYS = 3, 1.5
 BASELINE = ("iid", "hour_noise", "day_noise")

@@ -623,6 +623,7 @@ class Stages(_Group):
         description="Parts of the experiment's budget that a promoted arm is to have, one after the other, ascending, with commas",
     )
     max_step: Level = Field(default=0.20, description="Largest raise of one step, a fraction; a smaller lift raises by less")
+    step_hours: Count = Field(default=72, description="Hours after a step was taken before the next one is asked for")
     recheck_days: Count = Field(
         default=3, description="Days at a share after which the evidence since then decides on the next one"
     )

@@ -185,7 +185,7 @@ def _evidence(metric: str, periods: pl.DataFrame, kept: pl.DataFrame, past: pl.D
         .agg(pl.col("dispersion").first())
     )
     new = days.join(first, on=[*EXPERIMENT, "date"], how="anti")
-    begin = new["date"].min()
+    begin = min(new["date"], default=date.max)
     pairs = sequential.PAIR_DAYS.names()
     before = past.filter(pl.col("metric") == metric, pl.col("hours") > 0).select(
         name for name in pairs if name != "log_likelihood"

@@ -113,7 +113,7 @@ def decide(store: Store, settings: Settings, known: Known) -> pl.DataFrame:
     decided = _of_the_winner(decided, proofs).join(
         _ahead(_since(known, settings, "reached_on"), decided), on=EXPERIMENT, how="left"
     )
-    moved = promoting.moved(decided, wishing.moves(decided, arms, day, settings.stages), day.date)
+    moved = promoting.moved(decided, wishing.moves(store, decided, arms, day, settings.stages), day.date)
     revision = store.promotions.revision(day.date) + 1
     sums = totals.group_by(EXPERIMENT).agg(rates.total(name) for name in ("impressions", "link_clicks", "conversions"))
     owners = arms.select(*EXPERIMENT, "owner").unique()

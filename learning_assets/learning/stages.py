@@ -24,12 +24,14 @@ PROMOTED = pl.Schema(
         "reached_days": pl.Int64,
         "lift_since": pl.Float64,
         "before_micros": pl.Int64,
+        "stepped_hours": pl.Float64,
     }
 )
 """One row per experiment whose winner's budget is to move. `ad_id`: the winner. `kind`: `promotion`, or `demotion` where the evidence has
 reversed. `lift`: shrunk log lift over the best rival. `stage`: which of the shares is aimed at, from 1. `reached_days`: whole days since that
 share was reached, NULL where it was not when last looked at. `lift_since`: observed log lift over the best rival since then, NULL where
-nothing is known. `before_micros`: the winner's budget before its first step, NULL where no step was taken."""
+nothing is known. `before_micros`: the winner's budget before its first step, NULL where no step was taken. `stepped_hours`: since the last step that was
+carried out, NULL where none was."""
 
 MOVES = pl.Schema(
     {
@@ -78,6 +80,7 @@ def moves(promoted: pl.DataFrame, arms: pl.DataFrame, rules: Stages) -> pl.DataF
     ------
     ValueError : a budget is negative, or a kind or stage is none.
     """
+    promoted = promoted.select(pl.col(name).cast(kind) for name, kind in PROMOTED.items())
     _refuse(promoted, arms, rules)
     mine = pl.col("budget_micros").filter(pl.col("ad_id") == pl.col("winner"))
     known = pl.col("budget_micros").is_not_null().all() & (pl.col("budget_micros") > 0).all()
@@ -157,6 +160,14 @@ def _move(rules: Stages) -> list[pl.Expr]:
             pl.col("reached"),
             "hold",
             pl.format("since {} % was reached the winner is not ahead; the next share waits for that", target),
+        ),
+        (
+            pl.col("stepped_hours") < rules.step_hours,
+            "hold",
+            pl.format(
+                f"a step was taken {{}} h ago; the next one can be {rules.step_hours} h after it",
+                pl.col("stepped_hours").floor().cast(pl.Int64, strict=False),
+            ),
         ),
         (higher, "step", pl.format("one step towards {} % of the experiment's budget", target)),
         (pl.lit(value=True), "hold", pl.lit("a step on the shrunk lift is less than the currency's smallest unit")),

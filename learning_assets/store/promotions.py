@@ -83,6 +83,11 @@ class Promotions:
         """Budgets that were asked for, oldest first: columns of `budget_wishes`."""
         return self._tables.read("budget_wishes", wall, **equal).sort("decided_at", "decision_id", "entity_id")
 
+    def wishes_since(self, moment: datetime) -> pl.DataFrame:
+        """Budgets that were asked for after a moment, for the pipeline: columns of `budget_wishes`."""
+        table = schema.budget_wishes
+        return self._tables.frame(sa.select(table).where(table.c.decided_at > moment), frame_schema(table))
+
     def newest_day(self) -> date | None:
         """The newest day that was decided, by the cycle or while it goes on."""
         days = (self._tables.newest_day(ASSET), self._tables.newest_day(RUNNING))

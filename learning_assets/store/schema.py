@@ -533,7 +533,8 @@ budget_wishes = sa.Table(
     sa.Index(None, "decided_at"),
     sa.Index(None, "account_id", "as_of"),
 )
-"""Append-only: budgets that decisions ask for; whether and how they are carried out is not decided here.
+"""Append-only: budgets that decisions ask for; whether and how they are carried out is not decided here. Every revision of a day's decisions asks again
+for what was not carried out.
 
 `entity_kind`: `ad_set` or `campaign`, the owner of the budget, `entity_id`. `expected_micros`: the day's budget as it was known, which it must still
 be; `wanted_micros`: the absolute budget that is asked for, both in micros of `currency`. `kind`: promotion, demotion, bandit or undo. `as_of`: the

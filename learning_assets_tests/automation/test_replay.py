@@ -36,7 +36,7 @@ CLOCKS = {"seconds", "written_at", "created_at", "at", "made_at"}
 
 def everything_learned(world: World) -> dict[str, pl.DataFrame]:
     """Every table and every file of the lake, without clocks and the ids of runs."""
-    skipped = {"learning_cycle_log", "store_identity"}
+    skipped = {"learning_cycle_log", "store_identity", "budget_wishes"}  # a replay wishes for nothing
     tables = {
         name: world.table(name).drop(*CLOCKS & set(table.c.keys()))
         for name, table in schema.metadata.tables.items()
@@ -44,6 +44,10 @@ def everything_learned(world: World) -> dict[str, pl.DataFrame]:
     }
     cards = [json.dumps(without_seconds(json.loads(card)), sort_keys=True) for card in tables["models"]["card"]]
     tables["models"] = tables["models"].with_columns(pl.Series("card", cards, pl.String))
+    # Every revision of a day is kept; the newest is what was learned.
+    newest = pl.col("revision") == pl.col("revision").max().over("as_of")
+    decisions = tables["promotion_decisions"].filter(newest)
+    tables["promotion_decisions"] = decisions.drop("revision", "decision_id", "decided_at", "replayed")
     lake = {
         f"{asset}/{day}": world.store.lake.read_as_written(asset, day).drop("made_at", strict=False)
         for asset in sorted(path.name for path in world.store.lake.root.iterdir())
@@ -58,8 +62,8 @@ def without_seconds(card: Any) -> Any:
     return card
 
 
-ROUNDED = {"prediction_comparisons"}
-"""Tables of sums over ad-days, which polars adds up in no fixed order: their last bits differ from run to run."""
+ROUNDED = {"prediction_comparisons", "promotion_decisions", "promotion_evidence"}
+"""Tables of sums over ad-days and hours, which polars adds up in no fixed order: their last bits differ from run to run."""
 
 
 def differing(one: dict[str, pl.DataFrame], other: dict[str, pl.DataFrame]) -> list[str]:

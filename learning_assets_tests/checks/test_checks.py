@@ -84,6 +84,7 @@ def test_checks_of_what_was_learned_pass_and_fail_on_the_stored_rows(learned_cop
         "patterns": ({"q_value": -0.25}, "q_value is -0.25, outside 0 to 1."),
         "winning_formulas": ({"share": 1.5}, "share is 1.5, outside 0 to 1."),
         "winner_memory": ({"ctr": 1.5}, "ctr is 1.5, outside 0 to 1."),
+        "promotions": ({"anytime_p": 1.5}, "anytime_p is 1.5, outside 0 to 1."),
         "snapshots": ({"trend": float("nan")}, "column trend holds nan. What is unknown must be NULL."),
         "retrained_model": ({"seconds": float("inf")}, "column seconds holds inf. What is unknown must be NULL."),
     }

@@ -106,6 +106,7 @@ def follow(before: pl.DataFrame, reversed_: pl.DataFrame, budget: int, day: date
         lift="shrunk_lift",
         reached_days=days,
         lift_since=0.1,
+        stepped_hours=None,
     )
     return moved(decided, stages.moves(of.select(stages.PROMOTED.names()), among, Stages()), day).row(0, named=True)
 

@@ -71,6 +71,14 @@ def test_a_share_is_kept_until_the_evidence_since_then_speaks_again():
     assert (ahead["move"], ahead["stage"], ahead["wanted_micros"]) == ("step", 2, 36 * EURO)
 
 
+def test_a_step_waits_for_the_one_before():
+    at = arms(24 * EURO, 20 * EURO)
+    early = one(promoted(stepped_hours=71.9), at)
+    assert (early["move"], early["why"]) == ("hold", "a step was taken 71 h ago; the next one can be 72 h after it")
+    assert one(promoted(stepped_hours=72.0), at)["move"] == "step"
+    assert one(promoted(kind="demotion", before_micros=20 * EURO, stepped_hours=1.0), at)["move"] == "step"
+
+
 def test_nothing_is_left_to_do_at_the_last_share():
     found = one(promoted(stage=3, reached_days=9, lift_since=0.2), arms(80 * EURO, 20 * EURO))
     assert (found["move"], found["stage"], found["wanted_micros"]) == ("done", 3, None)

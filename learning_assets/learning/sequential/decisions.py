@@ -68,6 +68,9 @@ actuals of the days that count are."""
 _KEY = ["account_id", "experiment_id"]
 _PAIR = [*_KEY, "ad_id", "other_id"]
 _LIFTS = ("lift", "lift_low", "lift_high", "shrunk_lift", "shrunk_low", "shrunk_high")
+_MANY = 1_000_000
+"""Odds beyond which a number says no more."""
+
 _FIGURES = ("log_e", "anytime_p", *_LIFTS, "naive_p", "days", "hours")
 
 
@@ -102,7 +105,7 @@ def decide(
     judged = (
         experiments.join(pl.concat(leading), on=[*_KEY, "metric"], how="left")
         .with_columns(log_threshold=(pl.col("arms") / rules.alpha).log())
-        .join(_vetoes(evidence, roas, rules), on=[*_KEY, "ad_id"], how="left")
+        .join(_vetoes(evidence, present, roas, rules), on=[*_KEY, "metric", "ad_id"], how="left")
     )
     return (
         judged.with_columns(status=pl.lit(None, pl.String))
@@ -119,11 +122,9 @@ def decide(
 
 def _leading(evidence: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
     """The arm of each experiment that is surest to beat every other present one, with the figures against the one that it is least sure to beat."""
-    pairs = evidence.join(present, on=[*_KEY, "ad_id"], how="semi").join(
-        present.rename({"ad_id": "other_id"}), on=[*_KEY, "other_id"], how="semi"
-    )
     weakest = (
-        pairs.sort(*_KEY, "ad_id", "log_e", "other_id")
+        _among(evidence, present)
+        .sort(*_KEY, "ad_id", "log_e", "other_id")
         .group_by(*_KEY, "ad_id", maintain_order=True)
         .agg(pl.col("other_id", *_FIGURES).first(), rivals=pl.len())
     )
@@ -134,20 +135,53 @@ def _leading(evidence: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _vetoes(evidence: dict[str, pl.DataFrame], roas: pl.DataFrame, rules: Promotion) -> pl.DataFrame:
-    """Arms whose conversions per impression, or ROAS, are credibly below another arm's: `account_id`, `experiment_id`, `ad_id`, `worse`."""
+def _vetoes(evidence: dict[str, pl.DataFrame], present: pl.DataFrame, roas: pl.DataFrame, rules: Promotion) -> pl.DataFrame:
+    """Arms that are credibly below another present arm in conversions per click or in ROAS: `account_id`, `experiment_id`, `metric`, `ad_id`, `worse`.
+
+    ROAS vetoes either metric. Conversions per click veto clicks only: an arm that wins by conversions per impression may have more and weaker clicks.
+    """
     from scipy.special import ndtri  # pyright: ignore[reportMissingTypeStubs]
 
     z = float(ndtri(rules.cvr_guard_confidence))
-    found = [roas.filter(pl.col("lift") + z * pl.col("standard_error") < 0).select(*_KEY, "ad_id", worse=pl.lit("ROAS"))]
-    if "cvr" in evidence:
-        # Of a pair with few conversions: the log ratio of two Poisson counts, over its standard error.
-        ours, theirs = pl.col("events") / pl.col("exposure"), pl.col("other_events") / pl.col("other_exposure")
-        both = (pl.col("events") > 0) & (pl.col("other_events") > 0)
-        error = (pl.col("dispersion") * (1 / pl.col("events") + 1 / pl.col("other_events"))).sqrt()
-        below = evidence["cvr"].filter(both).filter((ours / theirs).log() + z * error < 0)
-        found.append(below.select(*_KEY, "ad_id", worse=pl.lit("conversions per impression")))
-    return pl.concat(found).unique([*_KEY, "ad_id"], keep="first", maintain_order=True)
+    below = _among(roas, present).filter(pl.col("lift") + z * pl.col("standard_error") < 0)
+    found = [below.select(*_KEY, "ad_id", metric=pl.lit(name), worse=pl.lit("ROAS")) for name in evidence]
+    if "cvr" in evidence and "ctr" in evidence:
+        weaker = _weaker_clicks(_among(evidence["cvr"], present), evidence["ctr"], rules.cvr_guard_confidence)
+        found.insert(0, weaker.select(*_KEY, "ad_id", metric=pl.lit("ctr"), worse=pl.lit("conversions per click")))
+    return pl.concat(found).unique([*_KEY, "metric", "ad_id"], keep="first", maintain_order=True)
+
+
+def _weaker_clicks(conversions: pl.DataFrame, clicks: pl.DataFrame, confidence: float) -> pl.DataFrame:
+    """Ordered pairs whose arm has credibly fewer conversions per click than the other.
+
+    Given the sum of both arms' conversions, the arm's part is binomial with its share of the clicks that can have converted by now; its posterior under
+    Jeffreys' prior is a beta, with counts over the dispersion. Good for no conversions at all.
+    """
+    from scipy.special import betainc  # pyright: ignore[reportMissingTypeStubs]
+
+    rates = clicks.select(
+        *_PAIR, ours=pl.col("events") / pl.col("exposure"), theirs=pl.col("other_events") / pl.col("other_exposure")
+    )
+    # Exposure to conversions is in impressions that can have converted: times clicks per impression, it is such clicks.
+    pairs = conversions.join(rates, on=_PAIR).with_columns(
+        ours=pl.col("exposure") * pl.col("ours"), theirs=pl.col("other_exposure") * pl.col("theirs")
+    )
+    pairs = pairs.filter(pl.col("ours") > 0, pl.col("theirs") > 0)
+    x, y, share = (
+        pairs.select(one.alias("x")).to_series().to_numpy()
+        for one in (
+            pl.col("events") / pl.col("dispersion"),
+            pl.col("other_events") / pl.col("dispersion"),
+            pl.col("ours") / (pl.col("ours") + pl.col("theirs")),
+        )
+    )
+    return pairs.filter(pl.Series(np.asarray(betainc(x + 0.5, y + 0.5, share)) >= confidence, dtype=pl.Boolean))
+
+
+def _among(pairs: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
+    """Pairs of two present arms."""
+    others = present.rename({"ad_id": "other_id"})
+    return pairs.join(present, on=[*_KEY, "ad_id"], how="semi").join(others, on=[*_KEY, "other_id"], how="semi")
 
 
 def _verdict(rules: Promotion) -> list[pl.Expr]:
@@ -160,22 +194,26 @@ def _verdict(rules: Promotion) -> list[pl.Expr]:
     beats = (pl.col("log_e") >= pl.col("log_threshold")) & (pl.col("rivals") == pl.col("arms") - 1)
     lift = (100 * (pl.col("shrunk_lift").exp() - 1)).round(1)
     against = (100 * pl.col("anytime_p")).round(2)
-    odds = pl.col("log_e").exp().round(1)
+    odds = (
+        pl.when(pl.col("log_e") > np.log(_MANY))
+        .then(pl.lit(f"over {_MANY:,}"))
+        .otherwise(pl.col("log_e").exp().round(0).cast(pl.Int64, strict=False).cast(pl.String))
+    )
     cases: list[tuple[pl.Expr, str, str | None, pl.Expr]] = [
         (
-            ~pl.col("isolated"),
+            ~pl.col("isolated").fill_null(value=False),
             "cannot_isolate",
             None,
             pl.lit("A budget moves several arms together: give each ad an ad set of its own, with the ad set's own budget."),
         ),
         (
-            ~pl.col("complete"),
+            ~pl.col("complete").fill_null(value=False),
             "blocked",
             "incomplete",
             pl.lit("The account's actuals are not complete; the decision waits until they are."),
         ),
         (
-            pl.col("sample_ratio") == "mismatch",
+            ~pl.col("sample_ratio").is_in(["sound", "not_applicable"]).fill_null(value=False),
             "blocked",
             "sample_ratio",
             pl.lit("The arms did not get the traffic that was planned for them, so that what differs may not be the ads."),
@@ -228,7 +266,7 @@ def _verdict(rules: Promotion) -> list[pl.Expr]:
                 f"{100 * rules.alpha:g} %); expected lift {{}} %.",
                 unit,
                 odds,
-                pl.col("log_threshold").exp().round(0),
+                pl.col("log_threshold").exp().round(0).cast(pl.Int64, strict=False),
                 lift,
             ),
         ),

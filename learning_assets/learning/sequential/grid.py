@@ -39,13 +39,18 @@ def log_likelihoods(events: Floats, other_events: Floats, share: Floats) -> Floa
     -------
     Shape (..., 61).
     """
-    total = (events + other_events)[..., None]
-    return events[..., None] * GRID - total * np.log1p(share[..., None] * np.expm1(GRID))
+    found: Floats = share[..., None] * np.expm1(GRID)
+    np.log1p(found, out=found)
+    found *= -(events + other_events)[..., None]
+    found += events[..., None] * GRID
+    return found
 
 
 def mixture(log_likelihood: Floats, log_prior: Floats) -> Floats:
     """Logarithm of the prior's mean of the likelihood ratios, shape (...,): the log e-value."""
-    weighted = log_likelihood + log_prior
+    # Half of the grid has no weight under a one-sided prior.
+    first = int(np.isfinite(log_prior).argmax())
+    weighted = log_likelihood[..., first:] + log_prior[first:]
     top = weighted.max(axis=-1, keepdims=True)
     return (top + np.log(np.exp(weighted - top).sum(axis=-1, keepdims=True)))[..., 0]
 

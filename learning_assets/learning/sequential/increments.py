@@ -119,7 +119,8 @@ def _summed(both: pl.DataFrame, days: pl.DataFrame) -> pl.Series:
     return pl.Series("log_likelihood", found, dtype=pl.Array(pl.Float64, len(GRID))).cast(pl.List(pl.Float64))
 
 
-_DAYS_AT_ONCE = 20_000
+_DAYS_AT_ONCE = 200
+"""A few megabytes of hours, which stay in the processor's cache."""
 
 
 def lagged(clicks: pl.DataFrame, share_known: Sequence[float]) -> pl.DataFrame:
