@@ -8,6 +8,7 @@ from learning_assets.assets import GROUPS, LAKE
 from learning_assets.assets.accuracy import prediction_accuracy
 from learning_assets.assets.accuracy_report import accuracy_report
 from learning_assets.assets.actuals import actuals, ad_catalog
+from learning_assets.assets.allocation import budget_allocation
 from learning_assets.assets.creative import creative_dna
 from learning_assets.assets.formulas import winning_formulas
 from learning_assets.assets.graph import knowledge_graph
@@ -42,6 +43,7 @@ ASSETS = [
     predictions,
     accuracy_report,
     promotions,
+    budget_allocation,
     snapshots,
     learning_cycles,
 ]

@@ -481,6 +481,40 @@ class Accuracy(_Group):
     bins: Count = Field(default=20, description="Equal-impression bins of the calibration error")
 
 
+class Bandit(_Group):
+    """How the traffic of an experiment is shared between its arms."""
+
+    reward: Literal["ctr", "cvr", "roas"] = Field(
+        default="ctr", description="What budgets follow; shares are shown for all three"
+    )
+    discount: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.99, description="Weight of a day's counts per day of age; the prior is never discounted"
+    )
+    prior_events: Annotated[float, Field(ge=1)] = Field(
+        default=20.0, description="Events (clicks for CTR) that a prediction counts as, at most"
+    )
+    floor: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.05, description="Smallest share of an arm; where so many do not fit, all arms have the same"
+    )
+    recent_days: Count = Field(
+        default=28, description="Newest days that are added up anew on every day, since the platform restates them"
+    )
+    history_days: Count = Field(default=90, description="Days of facts that the first day of all begins with")
+    keep_days: Count = Field(default=28, description="Days that an arm is remembered after it was last live")
+    order_dispersion: Annotated[float, Field(ge=1)] = Field(
+        default=1.25,
+        description="Variance over mean of revenue counted in orders: 1 plus the square of the variation of order values",
+    )
+    level: Level = Field(default=0.95, description="Level of the intervals of an arm's rate")
+    max_step: Annotated[float, Field(gt=0, le=0.2)] = Field(
+        default=0.20, description="An arm's budget is raised by this share a day at most; the others move in proportion"
+    )
+    min_step: Probability = Field(
+        default=0.05,
+        description="Budgets of an experiment stay where no arm's is to change by this share, for each change has its price",
+    )
+
+
 class Following(_Group):
     """What following the predictions would have saved."""
 
@@ -732,6 +766,7 @@ class Settings(BaseSettings):
     memory: Memory = Memory()
     models: Models = Models()
     accuracy: Accuracy = Accuracy()
+    bandit: Bandit = Bandit()
     following: Following = Following()
     report: Report = Report()
     causes: Causes = Causes()

@@ -23,6 +23,7 @@ GROUPS = {
     "predictions": "models",
     "accuracy_report": "models",
     "promotions": "decisions",
+    "budget_allocation": "decisions",
     "snapshots": "growth",
     "learning_cycles": "growth",
 }

@@ -7,7 +7,7 @@ from learning_assets.clock import days_between
 from learning_assets.platforms.source import Source
 from learning_assets.store.store import Store
 
-CHAIN = ("patterns", "winner_memory", "retrained_model", "promotions")
+CHAIN = ("patterns", "winner_memory", "retrained_model", "promotions", "budget_allocation")
 """Chained assets of the cycle: each day of theirs rests on the day before."""
 
 

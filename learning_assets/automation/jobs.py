@@ -30,12 +30,13 @@ CYCLE = (
     "predictions",
     "accuracy_report",
     "promotions",
+    "budget_allocation",
     "snapshots",
     "learning_cycles",
 )
 """Everything that a day teaches."""
 
-DECISIONS = ("promotions",)
+DECISIONS = ("promotions", "budget_allocation")
 """What new delivery decides anew."""
 
 CHAIN_TAG = {"learning/chain": "one_at_a_time"}

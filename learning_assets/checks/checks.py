@@ -7,7 +7,7 @@ import polars as pl
 
 from learning_assets.checks import rules
 from learning_assets.checks.rules import Rule
-from learning_assets.learning import experiments, lift
+from learning_assets.learning import bandit, experiments, lift
 from learning_assets.partitions import DAILY
 from learning_assets.platforms.source import ACTUALS, CATALOG, WHOLE
 from learning_assets.settings import Settings
@@ -57,6 +57,7 @@ LEARNED = {
         {"anytime_p": (0, 1), "naive_p": (0, 1), "budget_share": (0, 1)},
     ),
     "retrained_model": ("champions", ("target", "pool"), {}),
+    "budget_allocation": ("thompson_arms", (*bandit.ARM, "metric"), {"share": (0, 1), "p_best": (0, 1)}),
     "snapshots": ("improvement_snapshots", ("account_id",), {"ctr": (0, 1)}),
 }
 """Of each learned asset: its table, the key of a day's rows, and the bounds of columns."""

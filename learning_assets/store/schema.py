@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 
 from learning_assets.learning.accuracy import MEASURES
+from learning_assets.learning.bandit import STATE as BANDIT
 from learning_assets.learning.dna import DNA
 from learning_assets.learning.footage import FOOTAGE
 from learning_assets.learning.formula import FORMULA
@@ -632,6 +633,19 @@ wish_outcomes = sa.Table(
 )
 """Append-only: what became of each budget that a decision asked for, each time that it was looked at and something else came of it. `outcome`: dry_run,
 blocked, applied, failed or unknown; `guard`: which one refused."""
+
+_ARM = ("account_id", "experiment_id", "ad_id", "metric")
+
+thompson_arms = sa.Table(
+    "thompson_arms",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    *(sa.Column(name, _TEXT, primary_key=True) for name in _ARM),
+    _column("owner", _TEXT, required=True),
+    *_columns(BANDIT, without=_ARM, required=("settled_until", "events", "exposure", "live", "last_live", "origin")),
+    sa.Index(None, "account_id", "experiment_id", "as_of"),
+)
+"""The columns of `learning.bandit.STATE`, by arm and reward (`metric`); every day holds every arm that is remembered."""
 
 improvement_snapshots = sa.Table(
     "improvement_snapshots",

@@ -21,6 +21,7 @@ from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
 from learning_assets.store import identity as identities
 from learning_assets.store import schema
+from learning_assets.store.bandits import Bandits
 from learning_assets.store.champions import Champions
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
@@ -101,6 +102,11 @@ class Store:
     def memory(self) -> WinnerMemory:
         """The memory of winners."""
         return WinnerMemory(self.tables, self.settings.memory)
+
+    @cached_property
+    def bandits(self) -> Bandits:
+        """The state of the arms of experiments."""
+        return Bandits(self.tables, self.settings.bandit)
 
     @cached_property
     def champions(self) -> Champions:

@@ -41,6 +41,21 @@ def minor_units(currency: str) -> int:
     )
 
 
+def minor_unit_micros(currencies: pl.Series) -> pl.DataFrame:
+    """`currency` and how many micros its minor unit has (`minor_unit_micros`), each once, for currencies where that is known."""
+    known: dict[str, int] = {}
+    for currency in currencies.drop_nulls().unique():
+        try:
+            known[currency] = MICROS // minor_units(currency)
+        except UnknownCurrency:
+            # Its budgets stay NULL: a guess would be wrong by a factor of 100.
+            continue
+    return pl.DataFrame(
+        {"currency": list(known), "minor_unit_micros": list(known.values())},
+        schema={"currency": pl.String, "minor_unit_micros": pl.Int64},
+    )
+
+
 def minor_to_micros(amount: int, currency: str) -> int:
     """Micros of an amount in minor units."""
     return amount * (MICROS // minor_units(currency))

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from learning_assets.platforms.meta.money import MICROS, UnknownCurrency, minor_units
+from learning_assets.platforms.meta.money import minor_unit_micros
 from learning_assets.platforms.source import CATALOG
 from learning_assets.platforms.warehouse.accounts import time_zone
 from learning_assets.platforms.warehouse.histories import versions
@@ -56,7 +56,7 @@ def catalog_rows(tables: Tables, accounts: pl.DataFrame, day: date) -> pl.DataFr
     delivered = pl.col("delivered").fill_null(value=False)
     return (
         ads.filter(delivered | live | starts_next)
-        .join(_minor_units(accounts), on="currency", how="left")
+        .join(minor_unit_micros(accounts["currency"]), on="currency", how="left")
         .with_columns(
             pl.when(starts_next & ~delivered)
             .then(pl.lit("scheduled"))
@@ -176,18 +176,3 @@ def _local(moment: str, ours: str, zones: Mapping[str, ZoneInfo]) -> pl.Expr:
             .otherwise(local)
         )
     return local.alias(ours)
-
-
-def _minor_units(accounts: pl.DataFrame) -> pl.DataFrame:
-    """currency and how many micros its minor unit has (minor_unit_micros), for currencies where that is known."""
-    known: dict[str, int] = {}
-    for currency in accounts["currency"].drop_nulls().unique():
-        try:
-            known[currency] = MICROS // minor_units(currency)
-        except UnknownCurrency:
-            # Its budgets stay NULL: a guess would be wrong by a factor of 100.
-            continue
-    return pl.DataFrame(
-        {"currency": list(known), "minor_unit_micros": list(known.values())},
-        schema={"currency": pl.String, "minor_unit_micros": pl.Int64},
-    )
