@@ -14,6 +14,7 @@ ALL = (
     "flat_growth",
     "retrain_triggers",
     "champion_gate",
+    "fatigue_truth",
     "cycle_cost",
     "incremental_day",
     "fetch_faults",
