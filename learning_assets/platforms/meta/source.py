@@ -25,6 +25,7 @@ from learning_assets.platforms.source import (
     CATALOG,
     HOURLY,
     MANIFEST,
+    REACH,
     USABLE,
     Cadence,
     Fetched,
@@ -205,6 +206,17 @@ class MetaSource:
         if not asked(None, self.now()):
             return Fetched(HOURLY.to_frame(), MANIFEST.to_frame())
         return self._gather("hourly", HOURLY, asked, self._kept("hourly", HOURLY, self._worked(accounts.hourly)))
+
+    def reach(self, first: date, last: date) -> Fetched:
+        """People reached by each ad on `first` to `last` together, with schema REACH, as the platform counts them over the whole window.
+
+        Raises PlatformDown and SourceError.
+        """
+        from learning_assets.platforms.meta import accounts
+
+        # A piece is known by its last day, on which its rows and its manifest are dated.
+        ask = self._worked(lambda work, _, end: accounts.reach(work, first, end))
+        return self._gather("reach", REACH, lambda _account, _now: [(last, last)], self._kept("reach", REACH, ask))
 
     # One account.
 
