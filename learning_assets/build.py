@@ -9,6 +9,7 @@ from learning_assets.assets.accuracy import prediction_accuracy
 from learning_assets.assets.accuracy_report import accuracy_report
 from learning_assets.assets.actuals import actuals, ad_catalog
 from learning_assets.assets.creative import creative_dna
+from learning_assets.assets.fatigue import ad_fatigue
 from learning_assets.assets.formulas import winning_formulas
 from learning_assets.assets.graph import knowledge_graph
 from learning_assets.assets.growth import learning_cycles, snapshots
@@ -39,6 +40,7 @@ ASSETS = [
     retrained_model,
     predictions,
     accuracy_report,
+    ad_fatigue,
     snapshots,
     learning_cycles,
 ]

@@ -7,7 +7,7 @@ import polars as pl
 
 from learning_assets.learning.lift import TIMES
 from learning_assets.learning.memory import SUMS
-from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY
+from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY, REACH
 from learning_assets.store.sums import ACCOUNT_DAYS, WEEKLY_SUMS
 
 GROUPS = {
@@ -22,6 +22,7 @@ GROUPS = {
     "retrained_model": "models",
     "predictions": "models",
     "accuracy_report": "models",
+    "ad_fatigue": "decisions",
     "snapshots": "growth",
     "learning_cycles": "growth",
 }
@@ -55,6 +56,7 @@ LAKE = {
     "actuals": ACTUALS,
     "actuals_asof": ACTUALS_ASOF,
     "actuals_hourly": HOURLY,
+    "actuals_reach": REACH,
     "weekly_sums": WEEKLY_SUMS,
     "account_days": ACCOUNT_DAYS,
     "times": TIMES,

@@ -29,6 +29,7 @@ CYCLE = (
     "retrained_model",
     "predictions",
     "accuracy_report",
+    "ad_fatigue",
     "snapshots",
     "learning_cycles",
 )

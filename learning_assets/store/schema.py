@@ -12,6 +12,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from learning_assets.learning.accuracy import MEASURES
 from learning_assets.learning.dna import DNA
+from learning_assets.learning.fatigue import FATIGUE
 from learning_assets.learning.footage import FOOTAGE
 from learning_assets.learning.formula import FORMULA
 from learning_assets.learning.graph import NODES, RELATIONSHIPS
@@ -424,6 +425,17 @@ accuracy_alerts = sa.Table(
 )
 """Append-only: which drops of accuracy people were told of, by day, pool and `prediction_comparisons.revision`. `metric`: the first that dropped;
 `triggers`: names with commas; `cause` and `share` as `learning.causes.Cause`. No accounts, since a pool's rows belong to nobody."""
+
+ad_fatigue = sa.Table(
+    "ad_fatigue",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("ad_id", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    *_columns(FATIGUE, without=("account_id", "ad_id"), required=("state", "reason", "ruled_out")),
+)
+"""Which ads tire, one row per ad that delivered on the day: the columns of `learning.fatigue.FATIGUE`."""
 
 improvement_snapshots = sa.Table(
     "improvement_snapshots",
