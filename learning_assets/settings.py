@@ -134,6 +134,9 @@ class Meta(_Group):
     hourly_days: Annotated[int, Field(ge=0)] = Field(
         default=28, description="Days back in which delivery by hour is fetched; 0 for none"
     )
+    reach_days: Annotated[int, Field(ge=0)] = Field(
+        default=60, description="Days back in which the people that ads reached in a week are fetched; 0 for none"
+    )
     aside_hours: Positive = Field(
         default=3, description="Hours in which what a killed run had fetched is used again instead of being fetched anew"
     )

@@ -1,6 +1,6 @@
 """Which ads tire: `ad_fatigue`."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -18,6 +18,8 @@ from learning_assets.store.walls import PIPELINE
 
 if TYPE_CHECKING:
     import altair as alt
+
+_ACCOUNTS_AT_ONCE = 25
 
 
 @dg.asset(partitions_def=DAILY, deps=["ad_catalog", "actuals"], kinds={"polars", "postgres"}, code_version=fatigue.VERSION)
@@ -51,25 +53,25 @@ def ad_fatigue(
 
 def judged(store: Store, day: Day, rules: Fatigue) -> pl.DataFrame:
     """The state of every ad that delivered on the day; of an archive none, whose ads have no first weeks."""
-    if day.archive:
-        return fatigue.FATIGUE.to_frame()
-    first = day.date - timedelta(days=rules.history_days - 1)
-    days = store.facts(first, day.date)
-    live = store.facts(day.date, day.date).select(fatigue.KEY)
-    listed = pl.concat(
-        [fatigue.CATALOG.to_frame().lazy()]
-        + [
-            store.lake.scan("ad_catalog", past, past)
-            .filter(pl.col("status") != "scheduled")
-            .select(fatigue.CATALOG.names()[1:])
-            .with_columns(date=pl.lit(past))
-            .select(fatigue.CATALOG.names())
-            for past in store.lake.days("ad_catalog", first, day.date)
-        ]
-    )
-    edits = fatigue.edits(listed.join(live, on=fatigue.KEY, how="semi"), rules)
-    reach = store.lake.scan("actuals_reach", first, day.date).filter(pl.col("days") == rules.window_days)
-    return fatigue.judge(days, edits, reach, day.date, rules)
+    listed = store.lake.scan("ad_catalog", day.date, day.date).select("account_id", "ad_id", "starts_on")
+    live = store.facts(day.date, day.date).select(fatigue.KEY).join(listed, on=fatigue.KEY, how="left").collect()
+    accounts = live["account_id"].unique().sort()
+    found = [fatigue.FATIGUE.to_frame()]
+    # Accounts have nothing to do with each other: memory is that of a batch, however many there are.
+    for start in range(0, 0 if day.archive else accounts.len(), _ACCOUNTS_AT_ONCE):
+        batch = pl.col("account_id").is_in(accounts[start : start + _ACCOUNTS_AT_ONCE].implode())
+        found.append(of_accounts(store, day.date, live.filter(batch), batch, rules))
+    return pl.concat(found)
+
+
+def of_accounts(store: Store, day: date, live: pl.DataFrame, chosen: pl.Expr, rules: Fatigue) -> pl.DataFrame:
+    """The state of the `live` ads of the `chosen` accounts, from the facts since the oldest of these ads began."""
+    oldest = day - timedelta(days=rules.history_days - 1)
+    first = oldest if live["starts_on"].has_nulls() else max(oldest, min(live["starts_on"]))
+    listed = store.lake.scan("ad_catalog", first, day, dated="date").filter(chosen, pl.col("status") != "scheduled")
+    edits = fatigue.edits(listed.join(live.lazy(), on=fatigue.KEY, how="semi"), rules)
+    reach = store.lake.scan("actuals_reach", first, day).filter(chosen, pl.col("days") == rules.window_days)
+    return fatigue.judge(store.facts(first, day).filter(chosen), edits, reach, day, rules)
 
 
 def figures(found: pl.DataFrame) -> dict[str, Number]:

@@ -12,7 +12,7 @@ from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.platforms.source import MANIFEST, REACH, Fetched
 from learning_assets.settings import Fatigue, Sandbox
 from learning_assets.store.walls import PIPELINE, Wall
-from learning_assets_tests.world import Learned, MakeWorld, World, metadata
+from learning_assets_tests.world import Learned, MakeWorld, Run, World, metadata
 
 EPOCH = date(2026, 3, 2)
 DAY = date(2026, 2, 28)
@@ -118,3 +118,23 @@ def test_the_cycle_asks_for_reach_and_judges(learned: Learned):
 def test_a_wall_hides_the_others_ads(learned: Learned):
     owner = learned.table("ad_fatigue")["owner"][0]
     assert learned.table("ad_fatigue", Wall(owner))["owner"].unique().to_list() == [owner]
+
+
+def test_the_command_names_the_ads_with_a_suggestion(learned: Learned, run: Run):
+    day = learned.days[-1]
+    rows = learned.table("ad_fatigue", as_of=day)
+    said = run("fatigue")
+    assert said.exit_code == 0
+    judged = rows["log_change"].count()
+    assert f"As of {day} (simulated): 0 of {judged} ads that can be judged tire." in said.output
+    watched = rows.filter(state="watch")
+    assert watched.height >= 1
+    account = watched["account_id"][0]
+    said = run("fatigue", account, "--watched")
+    for row in watched.iter_rows(named=True):
+        assert (f"Ad {row['ad_id']} of account {account}: watch. {row['reason']}" in said.output) == (
+            row["account_id"] == account
+        )
+        assert row["account_id"] != account or f"  - {row['remedy']}" in said.output
+    wrong = run("fatigue", "999")
+    assert (wrong.exit_code, "There is no account 999" in wrong.output) == (1, True)

@@ -136,8 +136,10 @@ def test_people_of_a_week_are_asked_for_as_one_window(make: Make, market: Market
     ended = [account for account, status in told.items() if status == "complete"]
     known = market.reach(day(6), YESTERDAY).filter(pl.col("account_id").is_in(ended))
     assert fetched.rows.filter(pl.col("account_id").is_in(ended)).sort(KEY).equals(known.sort(KEY).select(REACH.names()))
-    nothing = make(LONDON).reach(date(2026, 8, 1), date(2026, 8, 7))
+    nothing = make(LONDON, reach_days=200).reach(date(2026, 8, 1), date(2026, 8, 7))
     assert (nothing.rows.height, nothing.manifest["status"].to_list()) == (0, ["no_data"])
+    for old in (make(LONDON).reach(date(2026, 8, 1), date(2026, 8, 7)), make(LONDON, reach_days=0).reach(day(6), YESTERDAY)):
+        assert (old.rows.height, old.manifest.height) == (0, 0)
 
 
 def test_reach_that_is_absent_is_unknown_and_an_account_that_fails_stops_nobody(make: Make, control: Control):
