@@ -388,7 +388,7 @@ def _decide(rows: pl.DataFrame, settings: Fatigue) -> pl.DataFrame:
     ).with_columns(why=pl.when(pl.col("state") == "watch").then(why).when(pl.col("state") != "none").then("state"))
     return decided.with_columns(
         remedy=pl.col("why").replace_strict(_REMEDIES, return_dtype=pl.String, default=None),
-        reason=pl.concat_str(_fell(settings), pl.lit(" "), _explained(settings), ignore_nulls=True),
+        reason=pl.concat_str(_fell(settings), _explained(settings), separator=" ", ignore_nulls=True),
     )
 
 
@@ -437,23 +437,29 @@ def _explained(settings: Fatigue) -> pl.Expr:
     moved, around = pl.col("account_log_change"), pl.col("t") * pl.col("account_se")
     others = pl.format("the account's other ads moved by {} in the same time", _percent(moved))
     seen = pl.format("people saw it {} times in the week", pl.col("frequency_now").round(2))
-    changes = {"budget": "its budget", "audience": "its audience or ad set", "learning": "its creative or goal, or it paused"}
+    changes = {
+        "budget": "its budget was changed on",
+        "audience": "its audience or ad set was changed on",
+        "learning": "the platform learns anew, after another creative or goal or a pause, since",
+    }
     changed = pl.col("changed").replace_strict(changes, return_dtype=pl.String, default=None)
     unknown = pl.lit([*CAUSES[:3]]).list.set_difference(pl.col("ruled_out"))
     blind = (
         pl.when(unknown.list.len() > 0)
-        .then(pl.format(" Whether the following changed before is not known: {}.", unknown.list.sort().list.join(", ")))
+        .then(pl.format(" Not known is whether these were changed: {}.", unknown.list.sort().list.join(", ")))
         .otherwise(pl.lit(""))
     )
     return (
         pl.when(pl.col("state") == "none")
         .then(pl.lit(None, pl.String))
         .when(pl.col("why") == "change")
-        .then(pl.format("But {} changed on {}, and it has no full week of its own since.", changed, "changed_on"))
+        .then(pl.format("But {} {}, and the ad has no full week to compare with since then.", changed, "changed_on"))
         .when(pl.col("why") == "account", pl.col("account_log_change").is_null())
         .then(pl.lit("But the account has no other ads that would tell whether all fell."))
         .when(pl.col("why") == "account")
-        .then(pl.format("But {}, which explains it.", others))
+        .then(
+            pl.format("But {}; what is left of the fall is less than {} %.", others, pl.lit(f"{100 * settings.min_decline:g}"))
+        )
         .when(pl.col("why") == "unproven")
         .then(
             pl.format(
@@ -474,7 +480,7 @@ def _explained(settings: Fatigue) -> pl.Expr:
         )
         .otherwise(
             pl.format(
-                "{} ({} in its first full days), {}, and nothing about it was changed. A click costs {} times what it did, at equal prices of impressions.{}",
+                "{} ({} in its first full days), {}, and no change of the ad is known. A click costs {} times what it did, at equal prices of impressions.{}",
                 pl.concat_str(pl.lit("P"), seen.str.slice(1)),
                 pl.col("frequency_then").round(2),
                 others,
