@@ -3,10 +3,10 @@
 What belongs here: the comparison, the causes that are ruled out, and the state. What does not: where reach and facts come from, and doing
 anything about it.
 
-**Baseline.** The first 7 days in a row with delivery after the day on which an ad reached 2,000 impressions. It is fixed: "20 % below its best
-week" flags every steady ad in time, since the best of many weeks is the luckiest one. A change of budget, audience or creative, and a pause of a
-week, make it another ad: impressions are counted from there, and the old baseline holds until the new one is there. Weeks are compared with weeks,
-so that weekdays cancel.
+**Baseline.** The first 7 days in a row with delivery after the day on which an ad reached 2,000 impressions; of an ad that is older than the facts,
+the first ones that are known. It is fixed: "20 % below its best week" flags every steady ad in time, since the best of many weeks is the luckiest one.
+A change of budget, audience or creative, and a pause of a week, make it another ad: impressions are counted from there, and the old baseline holds
+until the new one is there. Weeks are compared with weeks, so that weekdays cancel.
 
 **Fall.** A week has x clicks on n impressions over days of n_d each. Clicks of a day share what that day did to the ad: with day noise of standard
 deviation s in the log rate θ, Var(x) = φ θ n with φ = 1 + s² θ Σn_d²/n. s² is learned from pairs of successive days of the account's ads, which a
@@ -401,8 +401,8 @@ def _fell(settings: Fatigue) -> pl.Expr:
     """How the CTR moved, or why that cannot be said."""
     week = settings.window_days
     moved = pl.format(
-        "The link CTR of the last {} days is {} against the ad's first {} full days (between {} and {}).",
-        *(pl.lit(week), _percent(pl.col("log_change")), pl.lit(week), _percent(pl.col("low")), _percent(pl.col("high"))),
+        "The link CTR of the last {} days is {} (between {} and {}) against the {} days from {}, its first full ones that are known.",
+        *(pl.lit(week), *(_percent(pl.col(name)) for name in ("log_change", "low", "high")), pl.lit(week), "baseline_from"),
     )
     return (
         pl.when(pl.col("baseline_until").is_null())
@@ -472,7 +472,7 @@ def _explained(settings: Fatigue) -> pl.Expr:
         .when(pl.col("why") == "seldom")
         .then(
             pl.format(
-                "But {} ({} in its first full days), and tiring takes at least {} and more than then.",
+                "But {} ({} times then), and tiring takes at least {} and more than then.",
                 seen,
                 pl.col("frequency_then").round(2),
                 pl.lit(settings.min_frequency),
@@ -480,7 +480,7 @@ def _explained(settings: Fatigue) -> pl.Expr:
         )
         .otherwise(
             pl.format(
-                "{} ({} in its first full days), {}, and no change of the ad is known. A click costs {} times what it did, at equal prices of impressions.{}",
+                "{} ({} times then), {}, and no change of the ad is known. A click costs {} times what it did, at equal prices of impressions.{}",
                 pl.concat_str(pl.lit("P"), seen.str.slice(1)),
                 pl.col("frequency_then").round(2),
                 others,

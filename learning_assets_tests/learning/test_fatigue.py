@@ -116,7 +116,8 @@ def test_a_fall_that_nothing_else_explains_limits_an_ad_and_half_its_ctr_tires_i
         # 2,000 impressions were reached on the first day.
         assert (row["baseline_from"], row["baseline_until"]) == (on(1), on(7))
         assert (row["frequency_then"], row["frequency_now"]) == (pytest.approx(2.175, abs=0.01), pytest.approx(3, abs=0.01))
-        assert f"is -{100 - 100 * to:.1f} % against the ad's first 7 full days" in row["reason"]
+        assert f"is -{100 - 100 * to:.1f} % (between -" in row["reason"]
+        assert f"against the 7 days from {on(1)}, its first full ones that are known." in row["reason"]
         assert f"A click costs {cost:.1f} times what it did" in row["reason"]
         assert "lower the ad's budget" in row["remedy"]
 
@@ -124,7 +125,7 @@ def test_a_fall_that_nothing_else_explains_limits_an_ad_and_half_its_ctr_tires_i
 def test_a_steady_ad_and_one_that_fell_too_little_are_left_alone():
     found = judge(days({"a": falls(0.85), **others()}))
     assert set(found["state"]) == {"none"}
-    assert found["reason"].str.ends_with(").").all()
+    assert found["reason"].str.ends_with(" that are known.").all()
     assert found["remedy"].null_count() == found["cause"].null_count() == found.height
     assert of_ad(found)["log_change"] == pytest.approx(np.log(0.85))
     assert found["ad_id"].is_sorted()
