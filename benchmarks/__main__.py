@@ -15,6 +15,7 @@ ALL = (
     "retrain_triggers",
     "champion_gate",
     "bandit_regret",
+    "fatigue_truth",
     "cycle_cost",
     "incremental_day",
     "fetch_faults",

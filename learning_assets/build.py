@@ -10,6 +10,7 @@ from learning_assets.assets.accuracy_report import accuracy_report
 from learning_assets.assets.actuals import actuals, ad_catalog
 from learning_assets.assets.allocation import budget_allocation
 from learning_assets.assets.creative import creative_dna
+from learning_assets.assets.fatigue import ad_fatigue
 from learning_assets.assets.formulas import winning_formulas
 from learning_assets.assets.graph import knowledge_graph
 from learning_assets.assets.growth import learning_cycles, snapshots
@@ -44,6 +45,7 @@ ASSETS = [
     accuracy_report,
     promotions,
     budget_allocation,
+    ad_fatigue,
     snapshots,
     learning_cycles,
 ]

@@ -134,6 +134,9 @@ class Meta(_Group):
     hourly_days: Annotated[int, Field(ge=0)] = Field(
         default=28, description="Days back in which delivery by hour is fetched; 0 for none"
     )
+    reach_days: Annotated[int, Field(ge=0)] = Field(
+        default=60, description="Days back in which the people that ads reached in a week are fetched; 0 for none"
+    )
     aside_hours: Positive = Field(
         default=3, description="Hours in which what a killed run had fetched is used again instead of being fetched anew"
     )
@@ -559,6 +562,40 @@ class Report(_Group):
     kept_pages: Count = Field(default=30, description="Newest pages that are kept; older ones can be written anew")
 
 
+class Fatigue(_Group):
+    """Which ads tire: their CTR against their own first weeks."""
+
+    window_days: Count = Field(default=7, description="Days of the baseline, and of what is compared with it; whole weeks")
+    min_days: Count = Field(
+        default=5, description="Days with delivery of the newest `window_days`, below which an ad is not judged"
+    )
+    min_impressions: Count = Field(
+        default=2_000, description="Impressions of an ad, since it began or was changed, after which its baseline begins"
+    )
+    min_clicks: Count = Field(default=30, description="Link clicks of the baseline, below which an ad is not judged")
+    min_decline: Level = Field(default=0.20, description="Fall of the CTR from the baseline, a fraction, that counts")
+    confidence_level: Level = Field(default=0.999, description="One-sided level at which a fall must be proven")
+    min_frequency: Positive = Field(
+        default=2.5, description="Impressions per person in `window_days`, from which people have seen it often"
+    )
+    fatigued_cost: Annotated[float, Field(gt=1)] = Field(
+        default=2.0,
+        description="Times the baseline's cost of a click, at equal prices of impressions, from which an ad is fatigued; below, limited",
+    )
+    budget_step: Positive = Field(
+        default=0.10, description="Change of the daily budget, a fraction, above which a new baseline is needed"
+    )
+    pause_days: Count = Field(default=7, description="Days without delivery from which on learning begins anew")
+    history_days: Count = Field(default=365, description="Days of facts in which an ad's baseline is looked for")
+    day_noise: Probability = Field(
+        default=0.10, description="Standard deviation of an ad-day's log CTR that is assumed before an account's days tell"
+    )
+    day_noise_pairs: Positive = Field(
+        default=6.0, description="Pairs of successive days of one ad that this assumption counts as"
+    )
+    noise_days: Count = Field(default=28, description="Newest days from which an account's day noise is learned")
+
+
 class Growth(_Group):
     """Did the accounts get better."""
 
@@ -770,6 +807,7 @@ class Settings(BaseSettings):
     following: Following = Following()
     report: Report = Report()
     causes: Causes = Causes()
+    fatigue: Fatigue = Fatigue()
     growth: Growth = Growth()
     promotion: Promotion = Promotion()
     stages: Stages = Stages()

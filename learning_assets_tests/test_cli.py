@@ -68,6 +68,7 @@ def test_help_names_every_command(run: Run) -> None:
         "connect",
         "consent",
         "why",
+        "fatigue",
         "search",
         "graph",
         "sandbox",

@@ -7,7 +7,7 @@ import polars as pl
 
 from learning_assets.learning.lift import TIMES
 from learning_assets.learning.memory import SUMS
-from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY
+from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY, REACH
 from learning_assets.store.sums import ACCOUNT_DAYS, WEEKLY_SUMS
 
 GROUPS = {
@@ -24,6 +24,7 @@ GROUPS = {
     "accuracy_report": "models",
     "promotions": "decisions",
     "budget_allocation": "decisions",
+    "ad_fatigue": "decisions",
     "snapshots": "growth",
     "learning_cycles": "growth",
 }
@@ -57,6 +58,7 @@ LAKE = {
     "actuals": ACTUALS,
     "actuals_asof": ACTUALS_ASOF,
     "actuals_hourly": HOURLY,
+    "actuals_reach": REACH,
     "weekly_sums": WEEKLY_SUMS,
     "account_days": ACCOUNT_DAYS,
     "times": TIMES,

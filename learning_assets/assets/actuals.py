@@ -1,6 +1,7 @@
 """What the ads are and what they achieved: `ad_catalog` and `actuals`."""
 
 import time
+from datetime import timedelta
 
 import dagster as dg
 import polars as pl
@@ -12,8 +13,19 @@ from learning_assets.assets.restating import Restated, restate
 from learning_assets.assets.retries import bounded_retries
 from learning_assets.learning import rates
 from learning_assets.partitions import DAILY
-from learning_assets.platforms.source import ACTUALS, CATALOG, USABLE, Source
+from learning_assets.platforms.source import (
+    ACTUALS,
+    CATALOG,
+    MANIFEST,
+    REACH,
+    USABLE,
+    Fetched,
+    PlatformDown,
+    Source,
+    SourceError,
+)
 from learning_assets.store.store import Store
+from learning_assets.store.walls import PIPELINE
 
 POOL = "platform"
 """Pool of the runs that ask the platform; how many may at a time stands in `dagster.yaml`."""
@@ -67,6 +79,7 @@ def actuals(
     swapped = swap_in(store, fetched, day.date, day.date if cycle or day.replaying else next_cycle(store, day))
     record(store, fetched)
     hours = fetch_hours(store, source, day)
+    reach = fetch_reach(store, source, day) if cycle else Fetched(REACH.to_frame(), MANIFEST.to_frame())
     restated = restate(store, source, day) if cycle else Restated((), 0)
     for changed in () if day.replaying else restated.days:
         what = f"restated by the platform, seen on {day.date}"
@@ -77,12 +90,14 @@ def actuals(
     numbers = {
         **fetch_statistics(fetched.manifest, time.monotonic() - began),
         "hours": hours,
+        "ads_with_reach": reach.rows["reach"].count() if cycle else None,
         "restated_days": len(restated.days),
         "restated_rows": restated.rows,
         **totals(rows),
     }
     table = markdown_table(per_account(rows).head(20), day.simulated, "By account.")
-    return report(swapped.written, ACTUALS, numbers, table=table, tables=troubles(fetched.manifest, restated, day))
+    told = troubles(pl.concat([fetched.manifest, reach.manifest]), restated, day)
+    return report(swapped.written, ACTUALS, numbers, table=table, tables=told)
 
 
 def fetch_hours(store: Store, source: Source, day: Day) -> int:
@@ -95,6 +110,22 @@ def fetch_hours(store: Store, source: Source, day: Day) -> int:
     return rows.height
 
 
+def fetch_reach(store: Store, source: Source, day: Day) -> Fetched:
+    """Store the people reached in the week that ends on the day; accounts that cannot say keep what is there, and nothing else waits for it."""
+    first = day.date - timedelta(days=store.settings.fatigue.window_days - 1)
+    old = store.lake.scan("actuals_reach", day.date, day.date).collect()
+    try:
+        fetched = kept(store, source, day, "reach") or source.reach(first, day.date)
+    except (PlatformDown, SourceError) as error:
+        why = {"date": day.date, "fact": "reach", "status": "failed", "rows": 0, "seconds": 0.0, "reason": str(error)}
+        accounts = store.accounts(PIPELINE).select("account_id", **{name: pl.lit(value) for name, value in why.items()})
+        fetched = Fetched(REACH.to_frame(), pl.concat([MANIFEST.to_frame(), accounts], how="diagonal_relaxed"))
+    rows = keep_unusable(fetched, old).sort("account_id", "ad_id")
+    store.lake.write("actuals_reach", day.date, rows)
+    record(store, fetched)
+    return Fetched(rows, fetched.manifest)
+
+
 def totals(rows: pl.DataFrame) -> dict[str, Number]:
     """The day over all accounts; money of several currencies is not added, and so not there."""
     whole = rows.select(*rates.totals(), *rates.ratios(), ads=pl.len()).row(0, named=True)
@@ -104,7 +135,8 @@ def totals(rows: pl.DataFrame) -> dict[str, Number]:
 def troubles(manifest: pl.DataFrame, restated: Restated, day: Day) -> dict[str, str]:
     """Which accounts are not complete and why, and what the platform changed, as tables."""
     troubled = manifest.filter(pl.col("reason").is_not_null() & (pl.col("status") != "no_data"))
-    found = {"accounts_not_complete": markdown_table(troubled.select("account_id", "status", "reason"), day.simulated)}
+    shown = troubled.select("account_id", "fact", "status", "reason")
+    found = {"accounts_not_complete": markdown_table(shown, day.simulated)}
     if restated.by_age is not None:
         says = "What the platform changed since, by age in days."
         found["restatement"] = markdown_table(restated.by_age, day.simulated, says)

@@ -18,7 +18,7 @@ from learning_assets.store.walls import PIPELINE
 AT_ONCE = 31
 """Days that are fetched together before a replay."""
 
-KEPT_IN = {"daily": "actuals", "hourly": "actuals_hourly"}
+KEPT_IN = {"daily": "actuals", "hourly": "actuals_hourly", "reach": "actuals_reach"}
 
 
 def kept(store: Store, source: Source, day: Day, fact: str) -> Fetched | None:

@@ -31,6 +31,7 @@ CYCLE = (
     "accuracy_report",
     "promotions",
     "budget_allocation",
+    "ad_fatigue",
     "snapshots",
     "learning_cycles",
 )

@@ -9,7 +9,7 @@ from learning_assets.checks import rules
 from learning_assets.checks.rules import Rule
 from learning_assets.learning import bandit, experiments, lift
 from learning_assets.partitions import DAILY
-from learning_assets.platforms.source import ACTUALS, CATALOG, WHOLE
+from learning_assets.platforms.source import ACTUALS, CATALOG, USABLE, WHOLE
 from learning_assets.settings import Settings
 from learning_assets.store.store import Store
 from learning_assets.store.walls import PIPELINE
@@ -58,6 +58,11 @@ LEARNED = {
     ),
     "retrained_model": ("champions", ("target", "pool"), {}),
     "budget_allocation": ("thompson_arms", (*bandit.ARM, "metric"), {"share": (0, 1), "p_best": (0, 1)}),
+    "ad_fatigue": (
+        "ad_fatigue",
+        ("account_id", "ad_id"),
+        {"ctr_then": (0, 1), "ctr_now": (0, 1)},
+    ),
     "snapshots": ("improvement_snapshots", ("account_id",), {"ctr": (0, 1)}),
 }
 """Of each learned asset: its table, the key of a day's rows, and the bounds of columns."""
@@ -197,7 +202,8 @@ def accounts_complete(context: dg.AssetCheckExecutionContext, store: dg.Resource
     asked = store.tables.read("fetch_manifest", PIPELINE, as_of=day).sort("account_id", "fact")
     known = store.accounts(PIPELINE).select("account_id")
     never = known.join(asked.filter(pl.col("fact") == "daily"), on="account_id", how="anti")
-    missing = asked.filter(~pl.col("status").is_in(WHOLE))
+    # Without reach the ads' fatigue cannot be told, and everything else can.
+    missing = asked.filter(~pl.col("status").is_in(WHOLE), pl.col("fact") != "reach")
     metadata = {
         "accounts": known.height,
         "accounts_complete": known.height - never.height - missing["account_id"].n_unique(),
@@ -223,8 +229,26 @@ def accounts_complete(context: dg.AssetCheckExecutionContext, store: dg.Resource
     return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=says, metadata=metadata)
 
 
+@dg.asset_check(
+    asset="ad_fatigue",
+    name="reach_known",
+    description="Where the platform says how many people ads reached in the week, it said so. Without it no ad is more than watched.",
+    partitions_def=DAILY,
+)
+def reach_known(context: dg.AssetCheckExecutionContext, store: dg.ResourceParam[Store]) -> dg.AssetCheckResult:
+    day = date.fromisoformat(context.partition_key)
+    asked = store.tables.read("fetch_manifest", PIPELINE, as_of=day, fact="reach").sort("account_id")
+    missing = asked.filter(~pl.col("status").is_in(USABLE))
+    metadata = {"accounts_asked": asked.height, "accounts_missing": missing.height}
+    if missing.is_empty():
+        return dg.AssetCheckResult(passed=True, metadata=metadata)
+    account, reason = missing.select("account_id", "reason").row(0)
+    says = f"{day}: reach is missing of {missing.height} of {asked.height} accounts; first: {account}: {reason}"
+    return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=says, metadata=metadata)
+
+
 def all_checks() -> list[dg.AssetChecksDefinition]:
     """Every check of the code location."""
     facts = [_fact_check(asset, name, says, rule) for asset, named in FACTS.items() for name, (says, rule) in named.items()]
     learned = [_learned_check(asset, *about) for asset, about in LEARNED.items()]
-    return [*facts, hours_within_the_day, accounts_complete, *learned, sample_ratio, graph_is_sound]
+    return [*facts, hours_within_the_day, accounts_complete, *learned, sample_ratio, graph_is_sound, reach_known]

@@ -1,4 +1,4 @@
-"""Commands that ask what was learned: `score`, `search`, `why`, `graph`."""
+"""Commands that ask what was learned: `score`, `search`, `why`, `fatigue`, `graph`."""
 
 from datetime import datetime
 from pathlib import Path
@@ -67,6 +67,33 @@ def search(
                 *(escape(f"{one:.2f}" if isinstance(one, float) else "-" if one is None else str(one)) for one in row)
             )
         console.print(table)
+
+
+@app.command()
+def fatigue(
+    account: Annotated[str | None, typer.Argument(help="Account id; by default every account.")] = None,
+    watched: Annotated[bool, typer.Option(help="Also ads that fell, where something is missing or may explain it.")] = False,
+) -> None:
+    """Which ads tire, as of the newest learned day: how far their CTR fell, what was ruled out, and a suggestion, which is never taken."""
+    from learning_assets.assets.fatigue import in_short, worst
+    from learning_assets.store.walls import PIPELINE
+
+    with plain_errors():
+        store, _ = opened(settings_now())
+        known = store.accounts(PIPELINE)["account_id"].to_list()
+        if account is not None and account not in known:
+            raise ValueError(f"There is no account {account}. learning-assets accounts lists them.")
+        day = store.newest_day("ad_fatigue")
+        if day is None:
+            raise ValueError("Nothing was learned yet: learning-assets replay")
+        found = store.tables.read("ad_fatigue", PIPELINE, as_of=day, account_id=known if account is None else [account])
+        say(f"As of {day}{simulated(store)}: {in_short(found)}")
+        for row in worst(found, found.height).iter_rows(named=True):
+            if row["state"] == "watch" and not watched:
+                continue
+            say("")
+            say(f"Ad {row['ad_id']} of account {row['account_id']}: {row['state']}. {row['reason']}")
+            say(f"  - {row['remedy']}")
 
 
 @app.command()

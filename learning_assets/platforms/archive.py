@@ -15,7 +15,7 @@ from time import perf_counter
 
 import polars as pl
 
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, Cadence, Fetched, SourceError
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, REACH, Cadence, Fetched, SourceError
 from learning_assets.settings import Archive, SourceKind
 
 _TEXTS = ("headline", "body", "description")
@@ -111,6 +111,10 @@ class ArchiveSource:
     def hourly(self, day: date) -> Fetched:  # noqa: ARG002
         """Nothing: an archive knows no hours."""
         return Fetched(HOURLY.to_frame(), MANIFEST.to_frame())
+
+    def reach(self, first: date, last: date) -> Fetched:  # noqa: ARG002
+        """Nothing: an archive knows no people."""
+        return Fetched(REACH.to_frame(), MANIFEST.to_frame())
 
     def _manifest(self, fact: str, asked: pl.Series, found: pl.DataFrame, begun: float) -> pl.DataFrame:
         """One row for each date that was asked for."""

@@ -16,7 +16,7 @@ import polars as pl
 from pydantic import SecretStr
 
 from learning_assets.platforms.meta import MetaSource
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, Cadence, Fetched, SourceError
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, REACH, Cadence, Fetched, SourceError
 from learning_assets.sandbox.market import Market, MarketParams
 from learning_assets.settings import Meta, Sandbox, SourceKind
 
@@ -143,6 +143,13 @@ class SandboxSource:
         begun = perf_counter()
         found = self.market.hourly(day, day).select(HOURLY.names()) if day >= self.first_day() else HOURLY.to_frame()
         return Fetched(found, self._manifest("hourly", day, day, found, begun))
+
+    def reach(self, first: date, last: date) -> Fetched:
+        """People reached by each ad on `first` to `last` together."""
+        begun = perf_counter()
+        since = max(first, self.first_day())
+        found = self.market.reach(since, last).match_to_schema(REACH) if since <= last else REACH.to_frame()
+        return Fetched(found, self._manifest("reach", last, last, found, begun))
 
     def _manifest(self, fact: str, first: date, last: date, found: pl.DataFrame, begun: float) -> pl.DataFrame:
         """One row per account and date. The market answers for all at once, so `seconds` are an equal part of that time each."""

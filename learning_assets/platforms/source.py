@@ -115,6 +115,19 @@ HOURLY = pl.Schema(
 """Delivery of an ad in a local hour, 0 to 23, of the account's local `date`; unique by (date, hour, account_id, ad_id). Platforms report no
 conversions, revenue or reach by hour, so there are none here. Where daylight saving repeats an hour, the two are one row."""
 
+REACH = pl.Schema(
+    {
+        "date": pl.Date,
+        "days": pl.Int64,
+        "account_id": pl.String,
+        "ad_id": pl.String,
+        "impressions": pl.Int64,
+        "reach": pl.Int64,
+    }
+)
+"""People whom an ad reached in the `days` days that end on the account's local `date`, and its impressions in them; unique by (date, account_id,
+ad_id). People of several days do not add up, so the platform is asked for the window itself. `reach` is NULL where it did not say."""
+
 MANIFEST = pl.Schema(
     {
         "account_id": pl.String,
@@ -134,7 +147,7 @@ MANIFEST = pl.Schema(
         "reason": pl.String,
     }
 )
-"""One row per account, date and fact (`catalog`, `daily` or `hourly`) that was asked for.
+"""One row per account, date and fact (`catalog`, `daily`, `hourly` or `reach`, dated on the window's last day) that was asked for.
 
 `status`: `complete`; `no_data` (asked, and the platform has none); `running` (fetched, but the account's own day has not ended);
 `incomplete` (the answer contradicts itself: its rows are not to be used); `failed` (the platform did not answer within the bounds);
@@ -156,7 +169,7 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """An answer: `rows` (schema CATALOG, ACTUALS or HOURLY) and `manifest` (schema MANIFEST).
+    """An answer: `rows` (schema CATALOG, ACTUALS, HOURLY or REACH) and `manifest` (schema MANIFEST).
 
     `release` is called when the rows are stored: what the source had put aside to survive a crash may then be deleted.
     """
@@ -212,4 +225,11 @@ class Source(Protocol):
 
     def hourly(self, day: date) -> Fetched:
         """Delivery by hour on `day`, with schema HOURLY; no rows and an empty manifest where the source has no hours."""
+        ...
+
+    def reach(self, first: date, last: date) -> Fetched:
+        """People reached by each ad on `first` to `last` together, with schema REACH; no rows and an empty manifest where the source cannot say.
+
+        The manifest is of `last`.
+        """
         ...

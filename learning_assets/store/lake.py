@@ -148,12 +148,19 @@ class Lake:
         found = sorted(date.fromisoformat(name[:10]) for name in os.listdir(folder) if _DAY_FILE.fullmatch(name))  # noqa: PTH208
         return [day for day in found if (first is None or day >= first) and (last is None or day <= last)]
 
-    def scan(self, asset: str, first: date, last: date) -> pl.LazyFrame:
-        """The existing days from `first` to `last`, both included, as one lazy frame; without rows where there are none."""
+    def scan(self, asset: str, first: date, last: date, *, dated: str | None = None) -> pl.LazyFrame:
+        """The existing days from `first` to `last`, both included, as one lazy frame; without rows where there are none.
+
+        `dated` names a further column that gets the day of each row's file.
+        """
         paths = [self.path(asset, day) for day in self.days(asset, first, last)]
+        schema = dict(self.schema(asset))
         if not paths:
-            return pl.LazyFrame(schema=self.schema(asset))
-        return pl.scan_parquet(paths, missing_columns="insert", schema=dict(self.schema(asset)))
+            return pl.LazyFrame(schema=schema if dated is None else {**schema, dated: pl.Date()})
+        found = pl.scan_parquet(paths, missing_columns="insert", schema=schema, include_file_paths=dated)
+        if dated is None:
+            return found
+        return found.with_columns(pl.col(dated).str.extract(r"(\d{4}-\d{2}-\d{2})\.parquet$").str.to_date())
 
     def read(self, asset: str, day: date) -> pl.DataFrame:
         """One day.

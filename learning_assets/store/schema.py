@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from learning_assets.learning.accuracy import MEASURES
 from learning_assets.learning.bandit import STATE as BANDIT
 from learning_assets.learning.dna import DNA
+from learning_assets.learning.fatigue import FATIGUE
 from learning_assets.learning.footage import FOOTAGE
 from learning_assets.learning.formula import FORMULA
 from learning_assets.learning.graph import NODES, RELATIONSHIPS
@@ -646,6 +647,17 @@ thompson_arms = sa.Table(
     sa.Index(None, "account_id", "experiment_id", "as_of"),
 )
 """The columns of `learning.bandit.STATE`, by arm and reward (`metric`); every day holds every arm that is remembered."""
+
+ad_fatigue = sa.Table(
+    "ad_fatigue",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("account_id", _TEXT, primary_key=True),
+    sa.Column("ad_id", _TEXT, primary_key=True),
+    _column("owner", _TEXT, required=True),
+    *_columns(FATIGUE, without=("account_id", "ad_id"), required=("state", "reason", "ruled_out")),
+)
+"""Which ads tire, one row per ad that delivered on the day: the columns of `learning.fatigue.FATIGUE`."""
 
 improvement_snapshots = sa.Table(
     "improvement_snapshots",

@@ -10,7 +10,7 @@ import pytest
 
 from learning_assets.assets import fetching
 from learning_assets.platforms.sandbox import SandboxSource
-from learning_assets.platforms.source import ACTUALS, CATALOG, Fetched, PlatformDown, Source
+from learning_assets.platforms.source import ACTUALS, CATALOG, Fetched, PlatformDown, Source, SourceError
 from learning_assets.settings import Sandbox
 from learning_assets.store.facts import swap
 from learning_assets.store.walls import PIPELINE
@@ -78,7 +78,7 @@ def test_what_the_platform_said_is_stored(world: World, source: Shaky):
     rows = lake.read("actuals", DAY)
     assert rows.equals(told(source, DAY, DAY))
     assert rows.height == 18
-    assert set(world.table("fetch_manifest")["fact"]) == {"catalog", "daily", "hourly"}
+    assert set(world.table("fetch_manifest")["fact"]) == {"catalog", "daily", "hourly", "reach"}
     stored = world.table("fetch_manifest", fact="daily").sort("account_id")
     expected = source.actuals(DAY, DAY, DAY).manifest.sort("account_id")
     same = ["account_id", "status", "rows", "spend_micros", "account_spend_micros"]
@@ -130,7 +130,41 @@ def test_fetching_a_day_again_writes_nothing(world: World):
     fetch(world)
     after = world.store.lake.path("actuals", DAY).stat()
     assert (before.st_mtime_ns, before.st_ino) == (after.st_mtime_ns, after.st_ino)
-    assert world.table("fetch_manifest").height == 9
+    assert world.table("fetch_manifest").height == 12
+
+
+def test_people_of_the_week_are_stored_with_the_day(world: World, source: Shaky):
+    shown = metadata(fetch(world), "actuals")
+    week = source.reach(DAY - timedelta(days=6), DAY).rows.sort(KEY)
+    assert world.store.lake.read("actuals_reach", DAY).equals(week)
+    assert shown["ads_with_reach"] == week.height
+    told = world.table("fetch_manifest", fact="reach")
+    assert told.select("as_of", "status").unique().rows() == [(DAY, "complete")]
+
+
+@pytest.mark.parametrize("error", [PlatformDown("nobody answers"), SourceError("the token has no permission")])
+def test_reach_that_cannot_be_fetched_stops_nothing_and_is_told(
+    world: World, source: Shaky, monkeypatch: pytest.MonkeyPatch, error: Exception
+):
+    fetch(world)
+    old = world.store.lake.read("actuals_reach", DAY)
+    later = DAY + timedelta(days=1)
+
+    def broken(first: date, last: date) -> Fetched:  # noqa: ARG001
+        raise error
+
+    monkeypatch.setattr(source, "reach", broken)
+    for day, kept in ((DAY, old), (later, old.clear())):
+        result = world.run(day, "ad_catalog", "actuals")
+        assert result.success
+        assert world.store.lake.read("actuals", day).height == 18
+        assert world.store.lake.read("actuals_reach", day).equals(kept)
+        told = world.table("fetch_manifest", fact="reach", as_of=day)
+        assert told.select("status", "reason").unique().rows() == [("failed", str(error))]
+        shown = metadata(result, "actuals")
+        assert shown["ads_with_reach"] == kept.height
+        assert str(error) in shown["accounts_not_complete"]
+        assert world.check(day, "actuals", "accounts_complete").passed
 
 
 @pytest.mark.parametrize("status", ["failed", "rate_limited"])

@@ -14,6 +14,7 @@ from learning_assets.platforms.sandbox import SandboxSource
 from learning_assets.platforms.source import Fetched
 from learning_assets.settings import Sandbox
 from learning_assets.store import schema
+from learning_assets.store.walls import PIPELINE
 from learning_assets_tests.world import Learned, MakeWorld, World, failure, materialized
 
 DAY = date(2026, 2, 20)
@@ -85,6 +86,7 @@ def test_checks_of_what_was_learned_pass_and_fail_on_the_stored_rows(learned_cop
         "winning_formulas": ({"share": 1.5}, "share is 1.5, outside 0 to 1."),
         "winner_memory": ({"ctr": 1.5}, "ctr is 1.5, outside 0 to 1."),
         "promotions": ({"anytime_p": 1.5}, "anytime_p is 1.5, outside 0 to 1."),
+        "ad_fatigue": ({"ctr_now": -0.1}, "ctr_now is -0.1, outside 0 to 1."),
         "snapshots": ({"trend": float("nan")}, "column trend holds nan. What is unknown must be NULL."),
         "retrained_model": ({"seconds": float("inf")}, "column seconds holds inf. What is unknown must be NULL."),
     }
@@ -198,3 +200,14 @@ def test_an_account_that_was_not_fetched_completely_is_named(make_world: MakeWor
     assert found.metadata["accounts_complete"].value == 1
     says = "1 of 2 accounts are not complete; first: 4000002 (daily): stopped. account 4000002: the token has expired."
     assert found.description == f"{DAY}: {says}"
+
+
+def test_reach_that_was_not_told_is_said_at_the_fatigue_of_the_day(learned_copy: Learned):
+    day, tables = learned_copy.days[-1], learned_copy.store.tables
+    assert learned_copy.check(day, "ad_fatigue", "reach_known").passed
+    told = tables.read("fetch_manifest", PIPELINE, as_of=day, fact="reach").sort("account_id")
+    failed = told.head(1).with_columns(status=pl.lit("failed"), reason=pl.lit("nobody answers"))
+    tables.upsert("fetch_manifest", failed)
+    found = learned_copy.check(day, "ad_fatigue", "reach_known")
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert f"1 of 6 accounts; first: {told['account_id'][0]}: nobody answers" in str(found.description)

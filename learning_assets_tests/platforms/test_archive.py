@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning_assets.platforms.archive import ArchiveSource
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, MANIFEST, Source, SourceError
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, MANIFEST, REACH, Source, SourceError
 from learning_assets.settings import Archive
 
 SHARED = Path(os.environ.get("LEARNING_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -75,6 +75,7 @@ def test_answers_have_the_protocols_schemas(archive: Make):
     assert fetched.rows.schema == ACTUALS
     assert fetched.manifest.schema == MANIFEST
     assert (source.kind, source.cadence) == ("archive", "week")
+    assert source.reach(TODAY, TODAY).rows.equals(REACH.to_frame())
     account = {"account_id": "archive", "owner": "archive", "name": "Archive tests.parquet", "currency": None}
     assert source.accounts().to_dicts() == [account | {"timezone": "UTC", "consents": True}]
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning_assets.platforms.export import ExportSource, cells, summary
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, Source, SourceError
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, REACH, Source, SourceError
 from learning_assets.settings import Export
 
 EXPORTS = Path(__file__).parent / "exports"
@@ -80,6 +80,8 @@ def test_answers_have_the_protocols_schemas(tmp_path: Path):
     assert source.catalog(FIRST).rows.schema == CATALOG
     assert source.catalog(FIRST).manifest.schema == MANIFEST
     assert (source.hourly(FIRST).rows.schema, source.hourly(FIRST).rows.height) == (HOURLY, 0)
+    people = source.reach(FIRST, LAST)
+    assert (people.rows.schema, people.rows.height, people.manifest.schema, people.manifest.height) == (REACH, 0, MANIFEST, 0)
     assert (source.kind, source.cadence, source.looks_back) == ("ads", "day", False)
     account = {"account_id": "900000000000001", "owner": "900000000000001", "name": "Example Shoes", "currency": "USD"}
     assert source.accounts().to_dicts() == [account | {"timezone": "UTC", "consents": None}]

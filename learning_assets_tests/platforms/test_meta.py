@@ -25,6 +25,7 @@ from learning_assets.platforms.source import (
     CATALOG,
     HOURLY,
     MANIFEST,
+    REACH,
     Fetched,
     PlatformDown,
     Source,
@@ -123,6 +124,39 @@ def test_accounts(make: Make, market: Market):
     assert found["consents"].all()
     two = make(f"act_{TOKYO}", NEW_YORK).accounts()
     assert two["account_id"].to_list() == [TOKYO, NEW_YORK]
+
+
+def test_people_of_a_week_are_asked_for_as_one_window(make: Make, market: Market):
+    fetched = make().reach(day(6), YESTERDAY)
+    assert (fetched.rows.schema, fetched.manifest.schema) == (REACH, MANIFEST)
+    told = dict(fetched.manifest.select("account_id", "status").iter_rows())
+    assert fetched.manifest.select("date", "fact").unique().rows() == [(YESTERDAY, "reach")]
+    assert (told[LONDON], told[NEW_YORK]) == ("complete", "running")
+    # Where the day has ended; elsewhere people are still being reached.
+    ended = [account for account, status in told.items() if status == "complete"]
+    known = market.reach(day(6), YESTERDAY).filter(pl.col("account_id").is_in(ended))
+    assert fetched.rows.filter(pl.col("account_id").is_in(ended)).sort(KEY).equals(known.sort(KEY).select(REACH.names()))
+    nothing = make(LONDON, reach_days=200).reach(date(2026, 8, 1), date(2026, 8, 7))
+    assert (nothing.rows.height, nothing.manifest["status"].to_list()) == (0, ["no_data"])
+    for old in (make(LONDON).reach(date(2026, 8, 1), date(2026, 8, 7)), make(LONDON, reach_days=0).reach(day(6), YESTERDAY)):
+        assert (old.rows.height, old.manifest.height) == (0, 0)
+
+
+def test_reach_that_is_absent_is_unknown_and_an_account_that_fails_stops_nobody(make: Make, control: Control):
+    control.fault("reach_absent", account=BERLIN, times=None)
+    control.fault("permission", account=TOKYO, times=None)
+    fetched = make(BERLIN, LONDON, TOKYO).reach(day(7), day(1))
+    rows = fetched.rows.group_by("account_id").agg(pl.len(), known=pl.col("reach").count()).sort("account_id").rows()
+    assert [(account, known > 0) for account, _, known in rows] == [(BERLIN, False), (LONDON, True)]
+    told = {row["account_id"]: row for row in fetched.manifest.iter_rows(named=True)}
+    assert {account: row["status"] for account, row in told.items()} == {
+        BERLIN: "complete",
+        LONDON: "complete",
+        TOKYO: "stopped",
+    }
+    assert "did not say how many people were reached" in told[BERLIN]["reason"]
+    assert told[LONDON]["reason"] is None
+    assert told[TOKYO]["date"] == day(1)
 
 
 def test_daily_facts_are_the_markets(make: Make, market: Market):

@@ -1,6 +1,6 @@
 """What a row of Insights means: counts, one action type, and what is unknown as NULL."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -9,7 +9,15 @@ import pytest
 
 from learning_assets.platforms.meta import accounts, conversions, facts
 from learning_assets.platforms.meta.errors import Contradiction
-from learning_assets.platforms.meta.reports import ACCOUNT_FIELDS, DAILY_FIELDS, HOUR, HOURLY_FIELDS, Part, Question
+from learning_assets.platforms.meta.reports import (
+    ACCOUNT_FIELDS,
+    DAILY_FIELDS,
+    HOUR,
+    HOURLY_FIELDS,
+    REACH_FIELDS,
+    Part,
+    Question,
+)
 
 DAY = date(2026, 11, 9)
 PURCHASE = conversions.GOALS["purchase"]
@@ -170,3 +178,36 @@ def test_hours():
 )
 def test_hours_that_daylight_saving_repeats(day: date, zone: str, hours: list[int]):
     assert accounts._repeated_hours(day, ZoneInfo(zone)) == hours
+
+
+# People of several days.
+
+WEEK = (DAY - timedelta(days=6), DAY)
+
+
+def people(*rows: dict[str, Any]) -> pl.DataFrame:
+    return facts.reach([Part(list(rows), Question("1", *WEEK, REACH_FIELDS, whole=True))], "1", *WEEK)
+
+
+def of_week(ad_id: str = "a", **changes: Any) -> dict[str, Any]:
+    return row(ad_id, date_start=str(WEEK[0]), **changes)
+
+
+def test_reach_of_a_window_is_one_row_an_ad_and_unknown_where_it_is_absent():
+    found = people(of_week("b", reach=None), of_week(), of_week())
+    assert found.rows() == [(DAY, 7, "1", "a", 1042, 880), (DAY, 7, "1", "b", 1042, None)]
+    assert people().is_empty()
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([row()], "a row is of 2026-11-09 to 2026-11-09 where 2026-11-03 to 2026-11-09 was asked for"),
+        ([of_week(), of_week(reach="881")], "an ad came twice with different figures"),
+        ([of_week(reach="many")], "'many' is not a whole number"),
+        ([of_week(account_id="2")], "rows of another account, 2"),
+    ],
+)
+def test_reach_that_contradicts_itself(rows: list[dict[str, Any]], says: str):
+    with pytest.raises(Contradiction, match=says):
+        people(*rows)

@@ -5,6 +5,7 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from time import monotonic
@@ -368,6 +369,21 @@ def test_fewer_rows_a_page_then_fewer_days_then_fewer_fields(player: Player):
     player.answer = too_much(fields=1)
     with pytest.raises(errors.TooMuch):
         reports.ask(graph, question, graph.scope(Fetch()))
+
+
+def test_a_window_is_never_put_together_from_fewer_days(player: Player):
+    question = reports.Question("1", date(2026, 3, 1), date(2026, 3, 7), reports.REACH_FIELDS, whole=True)
+    graph = player.graph()
+    player.answer = in_turn({"data": []})
+    reports.ask(graph, question, graph.scope(Fetch()))
+    assert player.calls[-1][2]["time_increment"] == "all_days"
+    player.answer = too_much(days=6)
+    with pytest.raises(errors.TooMuch):
+        reports.ask(graph, question, graph.scope(Fetch()))
+    player.answer = book = Reports(lambda _, asked: "Job Completed" if '"campaign.id"' in asked["filtering"] else "Job Failed")
+    parts = reports.ask(graph, replace(question, report=True), graph.scope(Fetch()))
+    assert [part.question.campaigns for part in parts] == [("a", "b"), ("c", "d")]
+    assert {asked["time_range"] for asked in book.made} == {'{"since":"2026-03-01","until":"2026-03-07"}'}
 
 
 def test_a_server_error_halves_the_page(player: Player):

@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from learning_assets.platforms.sandbox import SandboxSource
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, MANIFEST, Source
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, MANIFEST, REACH, Source
 from learning_assets.settings import Sandbox
 
 EPOCH = date(2026, 3, 1)
@@ -25,6 +25,12 @@ def test_answers_have_the_protocols_schemas():
     assert fetched.rows.schema == ACTUALS
     assert fetched.manifest.schema == MANIFEST
     assert (source.kind, source.cadence) == ("sandbox", "day")
+    people = source.reach(EPOCH - timedelta(days=6), EPOCH)
+    assert (people.rows.schema, people.manifest.schema) == (REACH, MANIFEST)
+    assert people.rows["days"].unique().to_list() == [7]
+    assert people.manifest.select("date", "fact", "status").unique().rows() == [(EPOCH, "reach", "complete")]
+    before = source.reach(date(2025, 1, 1), date(2025, 1, 7))
+    assert (before.rows.schema, before.rows.height, before.manifest["status"].unique().to_list()) == (REACH, 0, ["no_data"])
 
 
 def test_settings_make_the_market():

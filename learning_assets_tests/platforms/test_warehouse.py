@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, Source, SourceError
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, REACH, Source, SourceError
 from learning_assets.platforms.warehouse import WarehouseSource
 from learning_assets.settings import Warehouse
 from learning_assets.store.address import Address
@@ -127,6 +127,8 @@ def test_answers_have_the_protocols_schemas(load: Load):
     assert (fetched.rows.schema, fetched.manifest.schema) == (ACTUALS, MANIFEST)
     assert (source.catalog(FIRST).rows.schema, source.catalog(FIRST).manifest.schema) == (CATALOG, MANIFEST)
     assert (source.hourly(FIRST).rows.schema, source.hourly(FIRST).rows.height) == (HOURLY, 0)
+    people = source.reach(FIRST, LAST)
+    assert (people.rows.schema, people.rows.height, people.manifest.schema, people.manifest.height) == (REACH, 0, MANIFEST, 0)
     assert source.accounts().schema == ACCOUNTS
     assert (source.kind, source.cadence, source.looks_back) == ("ads", "day", False)
     assert source.accounts().rows() == [("1", "1", "Shoes", "USD", "America/New_York", None)]

@@ -305,7 +305,10 @@ def test_levels_and_increments_are_sums(client: Client):
         assert total(level=level) == ads
     for increment in (2, 7, "all_days"):
         assert total(time_increment=increment) == ads
-    week = client.insights(DOLLARS, "2026-03-01", "2026-03-07", fields="ad_id,reach,frequency", time_increment=7)
+    fields = "ad_id,reach,frequency"
+    week = client.insights(DOLLARS, "2026-03-01", "2026-03-07", fields=fields, time_increment=7, filtering=EVERY_STATUS)
+    truth = market().reach(date(2026, 3, 1), date(2026, 3, 7)).filter(account_id=DOLLARS)
+    assert {row["ad_id"]: int(row["reach"]) for row in week} == dict(truth.select("ad_id", "reach").iter_rows())
     assert len({row["ad_id"] for row in week}) == len(week)
     assert {(row["date_start"], row["date_stop"]) for row in week} == {("2026-03-01", "2026-03-07")}
     parts = client.insights(DOLLARS, "2026-03-01", "2026-03-07", fields="impressions", level="account", time_increment=3)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from learning_assets.learning.hooks import HOOK_TYPES
-from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY
+from learning_assets.platforms.source import ACTUALS, CATALOG, HOURLY, REACH
 from learning_assets.sandbox import copywriter
 from learning_assets.sandbox.delivery import HOUR_SHARES, RETRACTED_SHARE
 from learning_assets.sandbox.draws import poisson
@@ -109,6 +109,35 @@ def test_counts_are_possible(actuals: pl.DataFrame):
         assert (actuals[part] >= 0).all()
     assert (actuals["spend_micros"] >= 0).all()
     assert ((actuals["revenue_micros"] > 0) == (actuals["conversions"] > 0)).all()
+
+
+def test_people_of_a_week_are_fewer_than_those_of_its_days(market: Market, actuals: pl.DataFrame):
+    key = ["account_id", "ad_id"]
+    for last in (LAST, LAST - timedelta(days=40)):
+        first = last - timedelta(days=6)
+        week = market.reach(first, last)
+        assert week.match_to_schema(REACH).equals(week)
+        inside = actuals.filter(pl.col("date").is_between(first, last)).group_by(key)
+        days = inside.agg(pl.col("impressions").sum(), sum=pl.col("reach").sum(), most=pl.col("reach").max(), days=pl.len())
+        both = week.join(days, on=key, suffix=" of days")
+        assert both.height == week.height == days.height
+        assert (both["impressions"] == both["impressions of days"]).all()
+        assert (both["reach"] >= both["most"]).all()
+        several = both.filter(pl.col("days of days") > 1)
+        assert (several["reach"] < several["sum"]).all()
+    one = market.reach(LAST, LAST).select(*key, "reach").sort(key)
+    assert one.equals(actuals.filter(date=LAST).select(*key, "reach").sort(key))
+
+
+def test_people_see_an_old_ad_more_often(market: Market):
+    week = market.reach(LAST - timedelta(days=6), LAST)
+    starts = market.catalog(LAST).select("ad_id", age=(LAST - pl.col("starts_on")).dt.total_days())
+    seen = week.join(starts, on="ad_id").with_columns(frequency=pl.col("impressions") / pl.col("reach"))
+    young, month = seen.filter(pl.col("age").is_between(7, 12)), seen.filter(pl.col("age").is_between(28, 34))
+    old = seen.filter(pl.col("age") > 70)
+    assert young["frequency"].mean() == pytest.approx(1.9, abs=0.15)
+    assert month["frequency"].mean() == pytest.approx(2.6, abs=0.15)
+    assert old["frequency"].mean() == pytest.approx(3.4, abs=0.2)
 
 
 def test_mean_rates_are_the_parameters(crowd: Market):

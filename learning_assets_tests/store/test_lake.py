@@ -139,6 +139,15 @@ def test_absent_days_are_scanned_as_nothing(lake: Lake):
     assert lake.days("facts", DAY + timedelta(days=1), DAY + timedelta(days=5)) == days[1:]
 
 
+def test_rows_may_be_dated_by_their_file(lake: Lake):
+    lake.write("facts", DAY, frame(("a", 1, 0.1)))
+    lake.write("facts", NEXT, frame(("a", 2, 0.1), ("b", None, None)))
+    found = lake.scan("facts", DAY, NEXT, dated="day").collect()
+    assert found.schema == pl.Schema({**SCHEMA, "day": pl.Date})
+    assert found.select("day", "ad_id").rows() == [(DAY, "a"), (NEXT, "a"), (NEXT, "b")]
+    assert lake.scan("facts", DAY - timedelta(days=9), DAY - timedelta(days=8), dated="day").collect_schema() == found.schema
+
+
 def test_a_column_that_an_older_version_did_not_write_is_unknown(lake: Lake):
     lake.write("facts", NEXT, frame(("b", 2, 0.2)))
     frame(("a", 1, 0.1)).drop("rate").write_parquet(lake.path("facts", DAY))

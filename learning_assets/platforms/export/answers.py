@@ -12,7 +12,7 @@ import polars as pl
 
 from learning_assets.platforms.export.book import Book, open_book
 from learning_assets.platforms.export.rows import ATTRIBUTES
-from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, Cadence, Fetched
+from learning_assets.platforms.source import ACCOUNTS, ACTUALS, CATALOG, HOURLY, MANIFEST, REACH, Cadence, Fetched
 from learning_assets.settings import Export, SourceKind
 
 _AD = ["account_id", "ad_id"]
@@ -125,6 +125,10 @@ class ExportSource:
     def hourly(self, day: date) -> Fetched:  # noqa: ARG002
         """No rows: exports are by day."""
         return Fetched(HOURLY.to_frame(), MANIFEST.to_frame())
+
+    def reach(self, first: date, last: date) -> Fetched:  # noqa: ARG002
+        """No rows: exports are by day, and people of several days do not add up."""
+        return Fetched(REACH.to_frame(), MANIFEST.to_frame())
 
     def _listed(self, day: date) -> pl.DataFrame:
         """What files of catalog say of the ads on `day`; rows of the day itself (`dated`) go before those of every day."""

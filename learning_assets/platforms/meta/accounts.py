@@ -119,6 +119,23 @@ def hourly(work: Work, day: date, _: date) -> Piece:
     return Piece(found, _manifest(work, "hourly", [day], answer, wrong, seconds(), None))
 
 
+def reach(work: Work, first: date, last: date) -> Piece:
+    """People reached by each ad of the account on `first` to `last` together, with schema REACH, and their manifest, dated on `last`."""
+    seconds = stopwatch()
+    question = reports.Question(work.account.account_id, first, last, reports.REACH_FIELDS, whole=True)
+    rows = facts.reach(reports.ask(work.graph, question, work.scope), work.account.account_id, first, last)
+    name = f"account {work.account.account_id}"
+    status, reason = "complete", None
+    if last >= work.today:
+        status, reason = "running", f"{name}: {last} has not ended in {work.account.timezone}."
+    elif rows.is_empty():
+        status, reason = "no_data", f"{name} had no delivery on {first} to {last}."
+    elif rows["reach"].null_count() == rows.height:
+        reason = f"{name}: the platform did not say how many people were reached on {first} to {last}."
+    told = plain(work.account.account_id, "reach", [last], status, reason, work.now, work.scope)
+    return Piece(rows, told.with_columns(rows=pl.lit(rows.height, dtype=pl.Int64), seconds=pl.lit(seconds())))
+
+
 def plain(
     account: str, fact: str, days: list[date], status: str, reason: str | None, now: datetime, scope: Scope | None
 ) -> pl.DataFrame:

@@ -11,12 +11,14 @@ it is NULL, never 0. Three-second views are NULL where the row reports none, as 
 """
 
 from dataclasses import dataclass, field
+from datetime import date
 
 import polars as pl
 
 from learning_assets.platforms.meta import money
 from learning_assets.platforms.meta.errors import Contradiction
 from learning_assets.platforms.meta.reports import HOUR, Part
+from learning_assets.platforms.source import REACH
 
 _VIEW, _OUTBOUND = "video_view", "outbound_click"
 _WINDOWS = ("7d_click", "1d_view")
@@ -212,6 +214,32 @@ def hourly(parts: list[Part], account: str) -> pl.DataFrame:
     viewed = pl.col("video_3s_views").count().over("ad_id") > 0
     # An ad that was viewed in one hour is a video, and an hour without views is one with none.
     return pl.concat(found).with_columns(pl.when(viewed).then(pl.col("video_3s_views").fill_null(0)).alias("video_3s_views"))
+
+
+def reach(parts: list[Part], account: str, first: date, last: date) -> pl.DataFrame:
+    """People reached by each ad on `first` to `last` together, with schema REACH; `reach` is NULL where the answer does not say.
+
+    Raises Contradiction as `daily` does, and where a row is of other days or an ad has two rows that differ.
+    """
+    tables = [_wire(part, account) for part in parts]
+    found = pl.concat([_WIRE.to_frame(), *tables]).with_columns(
+        *(pl.col(name).str.to_date("%Y-%m-%d", strict=False) for name in ("date_start", "date_stop"))
+    )
+    strange = found.filter(pl.col("date_start").ne_missing(first) | pl.col("date_stop").ne_missing(last))
+    if not strange.is_empty():
+        begin, end = strange.select("date_start", "date_stop").row(0)
+        raise Contradiction(f"a row is of {begin} to {end} where {first} to {last} was asked for")
+    rows = found.select(
+        date=pl.lit(last),
+        days=pl.lit((last - first).days + 1, pl.Int64),
+        account_id=pl.lit(account),
+        ad_id="ad_id",
+        impressions=_count(found, "impressions"),
+        reach=_count(found, "reach", absent=None),
+    ).unique(maintain_order=True)
+    if rows["ad_id"].is_duplicated().any():
+        raise Contradiction("an ad came twice with different figures")
+    return rows.select(REACH.names()).sort("ad_id")
 
 
 def _wire(part: Part, account: str) -> pl.DataFrame:

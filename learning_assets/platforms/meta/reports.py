@@ -39,6 +39,7 @@ DAILY_FIELDS = (
 )
 """Fields of daily facts; where an answer is too much, the groups are left out from the last to the second."""
 HOURLY_FIELDS = (("account_id", "ad_id", "impressions", "inline_link_clicks", "spend"), ("clicks",), ("actions",))
+REACH_FIELDS = (("account_id", "ad_id", "impressions", "reach"),)
 ACCOUNT_FIELDS = (("account_id", "impressions", "spend"), ("actions", "action_values"))
 _LOOKS_AT_NEW_REPORT = 3
 _LONGEST_PAUSE = 30.0
@@ -46,7 +47,8 @@ _LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of one account: days, level, fields. `campaigns` restricts it to some; `report` makes it asynchronous."""
+    """What is asked of one account: days, level, fields. `campaigns` restricts it to some; `report` makes it asynchronous.
+    `whole`: the days together in one row, which cannot be put together from fewer days."""
 
     account: str
     first: date
@@ -56,6 +58,7 @@ class Question:
     by_hour: bool = False
     campaigns: tuple[str, ...] | None = None
     report: bool = False
+    whole: bool = False
 
     @property
     def days(self) -> int:
@@ -71,7 +74,7 @@ class Question:
         """The request's parameters. `action_breakdowns` is left out: with it the numbers differ from Ads Manager's."""
         params: Params = {
             "level": self.level,
-            "time_increment": 1,
+            "time_increment": "all_days" if self.whole else 1,
             "time_range": {"since": self.first.isoformat(), "until": self.last.isoformat()},
             "fields": ",".join(self.names),
             "use_unified_attribution_setting": True,
@@ -118,7 +121,7 @@ def ask(graph: Graph, question: Question, scope: Scope) -> list[Part]:
 
 def _smaller(question: Question) -> Iterator[Question]:
     """What to ask instead of a question that is too much."""
-    if question.days > 1:
+    if question.days > 1 and not question.whole:
         yield from _halves(question)
     elif not question.report:
         # An answer that takes too long at once may still be found by a report.
@@ -128,7 +131,7 @@ def _smaller(question: Question) -> Iterator[Question]:
 
 
 def _halves(question: Question) -> Iterator[Question]:
-    if question.days > 1:
+    if question.days > 1 and not question.whole:
         middle = question.first + timedelta(days=question.days // 2 - 1)
         yield replace(question, last=middle)
         yield replace(question, first=middle + timedelta(days=1))

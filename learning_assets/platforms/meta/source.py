@@ -25,6 +25,7 @@ from learning_assets.platforms.source import (
     CATALOG,
     HOURLY,
     MANIFEST,
+    REACH,
     USABLE,
     Cadence,
     Fetched,
@@ -204,15 +205,25 @@ class MetaSource:
         """
         from learning_assets.platforms.meta import accounts
 
-        def asked(account: "AdAccount | None", now: datetime) -> list[tuple[date, date]]:
-            days = self.settings.hourly_days
-            # The date of an account that cannot be read is not known: within a day of the clock's.
-            local = [account.today(now)] if account is not None else [(now + timedelta(days=i)).date() for i in (-1, 0, 1)]
-            return [(day, day)] if days and any(0 <= (today - day).days <= days for today in local) else []
-
+        asked = _recent(day, self.settings.hourly_days)
         if not asked(None, self.now()):
             return Fetched(HOURLY.to_frame(), MANIFEST.to_frame())
         return self._gather("hourly", HOURLY, asked, self._kept("hourly", HOURLY, self._worked(accounts.hourly)))
+
+    def reach(self, first: date, last: date) -> Fetched:
+        """People reached by each ad on `first` to `last` together, with schema REACH, as the platform counts them over the whole window; nothing
+        for an account where the window ended more than `reach_days` ago, or is to come.
+
+        Raises PlatformDown and SourceError.
+        """
+        from learning_assets.platforms.meta import accounts
+
+        asked = _recent(last, self.settings.reach_days)
+        if not asked(None, self.now()):
+            return Fetched(REACH.to_frame(), MANIFEST.to_frame())
+        # A piece is known by its last day, on which its rows and its manifest are dated.
+        ask = self._worked(lambda work, _, end: accounts.reach(work, first, end))
+        return self._gather("reach", REACH, asked, self._kept("reach", REACH, ask))
 
     # One account.
 
@@ -416,6 +427,17 @@ def _raise_for_all(failures: dict[str, _Failure], accounts: int) -> None:
         raise PlatformDown(f"No account answered ({accounts} asked). The first said: {first.reason}")
     if all(isinstance(failure.error, errors.Misconfigured) for failure in failures.values()):
         raise SourceError(first.reason[0].upper() + first.reason[1:])
+
+
+def _recent(day: date, days: int) -> "Callable[[AdAccount | None, datetime], list[tuple[date, date]]]":
+    """What to ask an account for: `day` alone, if it lies at most `days` days back by the account's own date; for 0 nothing."""
+
+    def asked(account: "AdAccount | None", now: datetime) -> list[tuple[date, date]]:
+        # The date of an account that cannot be read is not known: within a day of the clock's.
+        local = [account.today(now)] if account is not None else [(now + timedelta(days=i)).date() for i in (-1, 0, 1)]
+        return [(day, day)] if days and any(0 <= (today - day).days <= days for today in local) else []
+
+    return asked
 
 
 def account_ids(chosen: str) -> list[str]:

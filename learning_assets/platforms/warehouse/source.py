@@ -11,7 +11,7 @@ from time import perf_counter
 
 import polars as pl
 
-from learning_assets.platforms.source import ACTUALS, HOURLY, MANIFEST, Cadence, Fetched
+from learning_assets.platforms.source import ACTUALS, HOURLY, MANIFEST, REACH, Cadence, Fetched
 from learning_assets.platforms.warehouse.accounts import FINAL_DAYS, account_rows, known_days, synced_facts
 from learning_assets.platforms.warehouse.catalog import catalog_rows
 from learning_assets.platforms.warehouse.connection import Database
@@ -85,6 +85,10 @@ class WarehouseSource:
     def hourly(self, day: date) -> Fetched:  # noqa: ARG002
         """No rows: the tables are by day."""
         return Fetched(HOURLY.to_frame(), MANIFEST.to_frame())
+
+    def reach(self, first: date, last: date) -> Fetched:  # noqa: ARG002
+        """No rows: the tables are by day, and people of several days do not add up."""
+        return Fetched(REACH.to_frame(), MANIFEST.to_frame())
 
     @contextmanager
     def _open(self) -> Iterator[Tables]:

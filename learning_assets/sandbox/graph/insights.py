@@ -262,9 +262,7 @@ def _table(world: World, account: Account, query: Query, as_of: datetime) -> _Ta
     }
     if "reach" in summed:
         # People are reached by several ads and on several days.
-        most = np.zeros(len(kept), dtype=np.int64)
-        np.maximum.at(most, where, columns["reach"])
-        summed["reach"] = np.where(size > 1, np.maximum(most, np.rint(0.8 * summed["reach"]).astype(np.int64)), summed["reach"])
+        summed["reach"] = market.people(found, row, where)
     starts = [query.since + timedelta(days=int(n) * query.increment) for n in period[one]]
     stops = [
         min(start + timedelta(days=query.increment - 1), query.until) if query.increment else query.until for start in starts
