@@ -111,9 +111,14 @@ def _present(budgets: Budgets, wish: Wish, moves: list[Move]) -> dict[str, int] 
 
 
 def mature_days(store: Store, wish: Wish) -> int | None:
-    """Days of the decision's experiment that are mature; None where the decision is not known."""
+    """Days of the decision's experiment that are mature, from its first evidence, or from when its youngest arm began; None where neither is known."""
     rows = store.tables.read("promotion_decisions", PIPELINE, columns=["evidence_from"], decision_id=wish.decision_id)
-    first: date | None = rows["evidence_from"].min() if rows.height else None  # pyright: ignore[reportAssignmentType]
+    first: date | None = rows["evidence_from"].min()  # pyright: ignore[reportAssignmentType]
+    if rows.is_empty() and store.lake.days("ad_catalog", wish.as_of, wish.as_of):
+        arms = store.arms(wish.as_of)
+        mine = arms.filter(ad_set_id=wish.entity_id)
+        together = arms.join(mine, on=["account_id", "experiment_id"], how="semi")["starts_on"]
+        first = None if together.is_empty() or together.has_nulls() else together.max()  # pyright: ignore[reportAssignmentType]
     if first is None:
         return None
     return max((wish.as_of - first).days + 1 - store.settings.growth.mature_days, 0)

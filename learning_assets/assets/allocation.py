@@ -131,13 +131,8 @@ def wishes(store: Store, settings: Settings, day: Day, in_force: pl.DataFrame) -
     today = store.now.date()
     current = not day.replaying and day.date >= today - timedelta(days=1)
     rising = store.promotions.decisions(day.date).filter(pl.col("move").is_in(["step", "hold"]))
-    mine = in_force.filter(pl.col("account_id").is_in(armed(store) if current else []))
+    mine = in_force.filter(pl.col("account_id").is_in(store.ledger.armed_for_bandit() if current else []))
     return bandit.wishes(mine, rising.select(_EXPERIMENT), today, settings.bandit)
-
-
-def armed(_: Store) -> list[str]:
-    """Accounts in which the bandit may ask for budgets; none while no account can be armed."""
-    return []
 
 
 def gain(in_force: pl.DataFrame) -> pl.DataFrame:
