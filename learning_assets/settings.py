@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator, model_validator
+from pydantic import AliasChoices, BaseModel, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 SourceKind = Literal["sandbox", "archive", "ads"]
@@ -690,12 +690,8 @@ class Acting(_Group):
     first_hour: Annotated[int, Field(ge=0, le=23)] = Field(
         default=9, description="Hour of the account's day from which budgets are moved"
     )
-    last_hour: Annotated[int, Field(ge=1, le=24)] = Field(
-        default=17, description="Hour of the account's day from which they are not"
-    )
-    last_weekday: Annotated[int, Field(ge=0, le=6)] = Field(
-        default=3, description="Last weekday on which budgets are moved, counted from Monday = 0: Thursday"
-    )
+    open_hours: Count = Field(default=8, description="Hours from then on in which budgets are moved, until 17 o'clock")
+    open_weekdays: Count = Field(default=4, description="Weekdays from Monday on which budgets are moved: until Thursday")
     foreign_hours: Positive = Field(
         default=72, description="Hours in which a change of the budget by anybody else keeps it from being moved"
     )
@@ -723,14 +719,6 @@ class Acting(_Group):
     read_back_seconds: Annotated[float, Field(ge=0)] = Field(
         default=2, description="Pause before a budget is read back again that the platform said it had changed"
     )
-
-    @model_validator(mode="after")
-    def _hours_in_order(self) -> "Acting":
-        if self.first_hour >= self.last_hour:
-            raise ValueError(
-                f"budgets would never be moved: first_hour {self.first_hour} is not before last_hour {self.last_hour}"
-            )
-        return self
 
 
 class Checks(_Group):

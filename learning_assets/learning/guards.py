@@ -204,11 +204,12 @@ def working_hours(wish: Wish, facts: Facts, rules: Acting) -> str | None:
     """Budgets move when people are there who can see it."""
     if facts.timezone is None:
         return "the account's time zone is not known"
-    at = facts.local
-    if rules.first_hour <= at.hour < rules.last_hour and at.weekday() <= rules.last_weekday:
+    at, until = facts.local, rules.first_hour + rules.open_hours
+    if rules.first_hour <= at.hour < until and at.weekday() < rules.open_weekdays:
         return None
     days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    return f"it is {at:%A %H:%M} in the account's time; budgets move from {rules.first_hour} to {rules.last_hour} o'clock, Monday to {days[rules.last_weekday]}"
+    last = days[min(rules.open_weekdays, len(days)) - 1]
+    return f"it is {at:%A %H:%M} in the account's time; budgets move from {rules.first_hour} to {min(until, 24)} o'clock, Monday to {last}"
 
 
 def actions_per_day(wish: Wish, facts: Facts, rules: Acting) -> str | None:

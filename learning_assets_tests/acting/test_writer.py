@@ -122,7 +122,7 @@ def room(
     platform.clear()
     platform.step(NOW)
     source = _source(platform, tmp_path)
-    rules = Acting(first_hour=0, last_hour=24, last_weekday=6, read_back_seconds=0.01)
+    rules = Acting(first_hour=0, open_hours=24, open_weekdays=7, read_back_seconds=0.01)
     settings = make_settings(
         source="meta", meta=source.settings.model_dump(), acting=rules.model_dump(), start_day=date(2025, 12, 1)
     )

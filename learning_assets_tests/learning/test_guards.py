@@ -222,8 +222,3 @@ def test_weekends_and_fridays_rest():
 @pytest.mark.parametrize(("day", "left"), [(date(2026, 2, 28), 1), (date(2026, 12, 1), 31), (date(2024, 2, 1), 29)])
 def test_days_left_of_a_month(day: date, left: int):
     assert guards.days_left(day) == left
-
-
-def test_hours_that_never_come_are_refused():
-    with pytest.raises(ValueError, match="budgets would never be moved"):
-        Acting(first_hour=17, last_hour=9)
