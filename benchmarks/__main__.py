@@ -41,7 +41,7 @@ def main() -> int:
         runs["champion_gate"] = [*common, "--archive", asked.archive]
         runs |= {name: [*common, "--archive", asked.archive, until, LAST_WEEK] for name, until in ON_AN_ARCHIVE.items()}
     if asked.asos:
-        runs["asos_replay"] = ["--data", asked.asos]
+        runs |= {"asos_replay": ["--data", asked.asos]}
     failed = 0
     for name, arguments in runs.items():
         done = subprocess.run(

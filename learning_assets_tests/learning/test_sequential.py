@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats import proportion
 
 from benchmarks import promotion_truth
 from learning_assets.learning import sequential
@@ -134,6 +135,29 @@ def test_a_clear_winner_is_seen_with_its_interval():
     assert here["lift"] == pytest.approx(np.log(1.3), abs=0.08)
     assert 0 < here["shrunk_low"] < here["shrunk_lift"] < here["lift"]
     assert here["anytime_p"] < 0.01 < there["anytime_p"]
+
+
+def test_the_plain_test_is_the_one_that_people_know():
+    found = sequential.evidence(told([("p", 0, 0, 9_000, 230), ("q", 0, 0, 11_000, 240)]), RULES)
+    _, expected = proportion.proportions_ztest([230, 240], [9_000, 11_000], alternative="larger")
+    assert row(found, "p", "q")["naive_p"] == pytest.approx(expected)
+    assert row(found, "q", "p")["naive_p"] == pytest.approx(1 - expected)
+
+
+def test_the_order_of_rows_does_not_matter():
+    rng = np.random.default_rng(4)
+    of = hours([(ad, d, h, 500.0, int(rng.poisson(10))) for ad in "pqr" for d in range(3) for h in range(4)])
+    mixed = of.sample(fraction=1.0, shuffle=True, seed=1)
+    assert sequential.increments(of, known(of)).equals(sequential.increments(mixed, known(mixed)))
+
+
+def test_the_confidence_sequence_holds_the_truth_at_all_looks_together():
+    rng = np.random.default_rng(8)
+    true, looks = np.log(1.1), 60
+    events = rng.poisson([100 * np.exp(true), 100], (500, looks, 2)).astype(np.float64)
+    summed = grid.log_likelihoods(events[..., 0], events[..., 1], np.full((500, looks), 0.5)).cumsum(axis=1)
+    low, high = grid.confidence_set(summed, RULES.prior_sd, RULES.alpha)
+    assert ((low > true) | (high < true)).any(axis=1).mean() <= RULES.alpha
 
 
 def test_the_dispersion_of_an_experiment_is_learned_from_its_past_only():
@@ -272,6 +296,26 @@ def test_an_arm_that_is_gone_blocks_nobody():
 def test_conversions_decide_where_every_arm_has_enough():
     found = both_metrics((200, 400), (100, 300))
     assert (found["metric"], found["status"], found["guard"]) == ("cvr", "promoted", None)
+
+
+def three_arms(daily: dict[str, int]) -> dict[str, Any]:
+    """The decision about 20 days of 10,000 impressions an arm, from the daily clicks of each."""
+    proof = sequential.evidence(told([(ad, d, 0, 10_000.0, k) for d in range(20) for ad, k in daily.items()]), RULES)
+    sums = [
+        KEY | {"ad_id": ad, "impressions": 200_000, "link_clicks": 20 * k, "conversions": None, "hours": 480}
+        for ad, k in daily.items()
+    ]
+    flags = pl.DataFrame([KEY | {"isolated": True, "sample_ratio": "sound", "complete": True}], schema=FLAGS)
+    arms = pl.DataFrame(sums, schema=ARM_TOTALS)
+    return sequential.decide({"ctr": proof}, arms, flags, sequential.ROAS.to_frame(), RULES).row(0, named=True)
+
+
+def test_every_other_arm_has_to_be_beaten():
+    one = three_arms({"p": 130, "q": 128, "r": 90})
+    assert (one["status"], one["other_id"], one["arms"]) == ("continue_testing", "q", 3)
+    assert one["log_threshold"] == pytest.approx(np.log(3 / RULES.alpha))
+    two = three_arms({"p": 130, "q": 100, "r": 90})
+    assert (two["status"], two["ad_id"], two["other_id"]) == ("promoted", "p", "q")
 
 
 def test_overwhelming_evidence_is_still_a_sentence():

@@ -77,14 +77,7 @@ def evidence(pair_days: pl.DataFrame, rules: Promotion) -> pl.DataFrame:
         **{name: pl.col(name).sum() for name in ("exposure", "other_exposure", "events", "other_events")},
         dispersion=pl.col("dispersion").last(),
     )
-    lengths = sums["days"].to_numpy().astype(np.int64)
-    ends = lengths.cumsum()
-    begins = ends - lengths
-    running: Floats = _matrix(days).cumsum(axis=0)
-    before: Floats = np.where((begins > 0)[:, None], running[begins - 1], 0.0)
-    total: Floats = running[ends - 1] - before
-    # What had been summed by each day's end, for the highest e-value.
-    path: Floats = running - np.repeat(before, lengths, axis=0)
+    here, there = _figures(_matrix(days), sums["days"].to_numpy().astype(np.int64), rules)
     mirrored = sums.rename(
         {
             "ad_id": "other_id",
@@ -96,7 +89,7 @@ def evidence(pair_days: pl.DataFrame, rules: Promotion) -> pl.DataFrame:
         }
     ).select(sums.columns)
     return (
-        pl.concat([_judged(sums, total, path, begins, rules), _judged(mirrored, total[:, ::-1], path[:, ::-1], begins, rules)])
+        pl.concat([_judged(sums, here), _judged(mirrored, there)])
         .select(pl.col(name).cast(kind) for name, kind in EVIDENCE.items())
         .sort(_PAIR)
     )
@@ -106,14 +99,33 @@ def _matrix(days: pl.DataFrame) -> Floats:
     return days["log_likelihood"].cast(pl.List(pl.Float64)).list.to_array(len(GRID)).to_numpy()
 
 
-def _judged(sums: pl.DataFrame, total: Floats, path: Floats, begins: NDArray[np.int64], rules: Promotion) -> pl.DataFrame:
-    prior = grid.one_sided(rules.prior_sd)
-    log_e = grid.mixture(total, prior)
-    peak = np.maximum.reduceat(grid.mixture(path, prior), begins)
+def _figures(days: Floats, lengths: NDArray[np.int64], rules: Promotion) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """Figures of every pair in both directions, in blocks of pairs that stay in the processor's cache. `lengths`: days of each pair, in the order of `days`."""
+    ends = lengths.cumsum()
+    blocks: list[tuple[dict[str, Floats], dict[str, Floats]]] = []
+    for first in range(0, len(lengths), _PAIRS_AT_ONCE):
+        some = lengths[first : first + _PAIRS_AT_ONCE]
+        begins = some.cumsum() - some
+        running: Floats = days[ends[first] - lengths[first] : ends[first + len(some) - 1]].cumsum(axis=0)
+        before: Floats = np.where((begins > 0)[:, None], running[begins - 1], 0.0)
+        # What had been summed by each day's end, for the highest e-value.
+        path: Floats = running - np.repeat(before, some, axis=0)
+        last = begins + some - 1
+        blocks.append((_one_way(path, begins, last, rules), _one_way(path[:, ::-1], begins, last, rules)))
+    here, there = ({name: np.concatenate([block[way][name] for block in blocks]) for name in blocks[0][way]} for way in (0, 1))
+    return here, there
+
+
+_PAIRS_AT_ONCE = 200
+
+
+def _one_way(path: Floats, begins: NDArray[np.int64], last: NDArray[np.int64], rules: Promotion) -> dict[str, Floats]:
+    e_values, total = grid.mixture(path, grid.one_sided(rules.prior_sd)), path[last]
+    peak = np.maximum.reduceat(e_values, begins)
     low, high = grid.confidence_set(total, rules.prior_sd, rules.alpha)
     shrunk, shrunk_low, shrunk_high = grid.shrunk(total, rules.shrink_sd, 1 - rules.alpha)
-    found = {
-        "log_e": log_e,
+    return {
+        "log_e": e_values[last],
         "peak_log_e": peak,
         "anytime_p": np.minimum(1.0, np.exp(-peak)),
         "lift": grid.most_likely(total),
@@ -122,8 +134,11 @@ def _judged(sums: pl.DataFrame, total: Floats, path: Floats, begins: NDArray[np.
         "shrunk_lift": shrunk,
         "shrunk_low": shrunk_low,
         "shrunk_high": shrunk_high,
-        "naive_p": _naive(sums),
     }
+
+
+def _judged(sums: pl.DataFrame, figures: dict[str, Floats]) -> pl.DataFrame:
+    found = figures | {"naive_p": _naive(sums)}
     return sums.with_columns(pl.Series(name, values, dtype=pl.Float64).fill_nan(None) for name, values in found.items())
 
 
