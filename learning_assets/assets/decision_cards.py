@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 _ORDER = {"promoted": 0, "blocked": 1, "cannot_isolate": 2, "continue_testing": 3, "insufficient_data": 4}
 _METRICS = {"ctr": "clicks per impression", "cvr": "conversions per impression"}
+_GRADES = {
+    "randomized": "randomized: arms were assigned at random",
+    "observational": "observational: delivery chose who saw which arm, so the winner is the ad with its delivery; good for moving budget, no proof of why",
+}
 WITHOUT_EVIDENCE = "unknown"
 _SMALLEST_P = 1e-9
 """Smaller ones say more about the model than about the ads."""
@@ -88,6 +92,7 @@ def card_lines(row: Mapping[str, Any]) -> dict[str, str]:
         "behind it": f"{_periods(row)}; {_count(row['impressions'])} impressions, "
         f"{_count(row['link_clicks'])} clicks, {_count(row['conversions'])} conversions of all arms",
         "evidence": _evidence(row),
+        "grade of evidence": _GRADES[row["evidence"]],
         "observed lift": _interval(
             row["lift"], row["lift_low"], row["lift_high"], "confidence sequence, at all times together"
         ),

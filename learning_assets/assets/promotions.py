@@ -116,10 +116,13 @@ def decide(store: Store, settings: Settings, known: Known) -> pl.DataFrame:
     moved = promoting.moved(decided, wishing.moves(store, decided, arms, day, settings.stages), day.date)
     revision = store.promotions.revision(day.date) + 1
     sums = totals.group_by(EXPERIMENT).agg(rates.total(name) for name in ("impressions", "link_clicks", "conversions"))
-    owners = arms.select(*EXPERIMENT, "owner").unique()
+    random = (pl.col("assignment") == "random").all()
+    of = arms.group_by(EXPERIMENT).agg(
+        pl.col("owner").first(), evidence=pl.when(random).then(pl.lit("randomized")).otherwise(pl.lit("observational"))
+    )
     return (
         moved.join(sums, on=EXPERIMENT, how="left")
-        .join(owners, on=EXPERIMENT, how="left")
+        .join(of, on=EXPERIMENT, how="left")
         .with_columns(
             as_of=pl.lit(day.date),
             revision=pl.lit(revision, pl.Int64),

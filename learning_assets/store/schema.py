@@ -485,6 +485,7 @@ promotion_decisions = sa.Table(
     _column("status", _TEXT, required=True),
     _column("event", _TEXT),
     _column("reason", _TEXT, required=True),
+    _column("evidence", _TEXT, required=True),
     _column("guard", _TEXT),
     _column("metric", _TEXT),
     _column("ad_id", _TEXT),
@@ -509,7 +510,8 @@ promotion_decisions = sa.Table(
 """Append-only: what was decided about every experiment on a day. The newest revision of a day counts; earlier ones, and those of days that were
 replayed since, are kept.
 
-`status`: continue_testing, promoted, insufficient_data, blocked or cannot_isolate; `event`: promoted or demoted on this very day. `ad_id`: the
+`status`: continue_testing, promoted, insufficient_data, blocked or cannot_isolate; `event`: promoted or demoted on this very day. `evidence`: randomized
+or observational. `ad_id`: the
 winner, or the arm that leads, against its closest rival `other_id`; lifts are log ratios of `metric` between the two (`learning.sequential`).
 `naive`: what a plain z-test would have decided. `evidence_from`, `promoted_on`, `moved_ad_id`, `before_micros`, `stage`, `reached_on`: the columns of
 `learning.promoting.STATE`. `move`, `move_reason`, `budget_share`, `wanted_micros`: where the budget stands and goes (`learning.stages`)."""

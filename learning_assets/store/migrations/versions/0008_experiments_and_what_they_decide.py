@@ -69,6 +69,7 @@ def upgrade() -> None:
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("event", sa.Text(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("evidence", sa.Text(), nullable=False),
         sa.Column("guard", sa.Text(), nullable=True),
         sa.Column("metric", sa.Text(), nullable=True),
         sa.Column("ad_id", sa.Text(), nullable=True),
