@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from learning_assets import clock
 from learning_assets.learning.graph import Change, Graph
 from learning_assets.learning.lift import Scope
+from learning_assets.learning.niche import NICHES
 from learning_assets.settings import Settings
 from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
@@ -30,7 +31,7 @@ from learning_assets.store.signals import Signals
 from learning_assets.store.sums import account_days, listed, times, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
 from learning_assets.store.totals import creative_totals
-from learning_assets.store.walls import NICHES, PIPELINE, SHARED, Pool, Wall, niches, pools
+from learning_assets.store.walls import PIPELINE, SHARED, Pool, Wall, niches, pools
 
 POOLED_LEARNING = "pooled_learning"
 """Purpose of the consent to be fitted together with other owners' rows."""
