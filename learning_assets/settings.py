@@ -202,6 +202,9 @@ class Niches(_Group):
     second_share: Probability = Field(
         default=0.25, description="Share of the pooled probability from which a second niche makes an account mixed"
     )
+    llm_min_confidence: Probability = Field(
+        default=0.5, description="A niche is said by Claude at or above this confidence, 0 to 1"
+    )
     max_creatives: Count = Field(
         default=500, description="Creatives of an account that are read for its niche, the newest ones"
     )
@@ -228,7 +231,7 @@ class Media(_Group):
 
 
 class Llm(_Group):
-    """Hook types said by Claude, of accounts that allowed it (needs the extra `llm` and a key)."""
+    """Hook types and niches said by Claude, of accounts that allowed it (needs the extra `llm` and a key)."""
 
     api_key: SecretStr | None = Field(
         default=None,

@@ -22,7 +22,7 @@ from learning_assets.store.walls import PIPELINE
 
 _KEY = ["account_id", "creative_id"]
 
-VERSION = f"{dna.VERSION}+{embedding.VERSION}+claude-{claude.PROMPT}"
+VERSION = f"{dna.VERSION}+{embedding.VERSION}+claude-{claude.HOOKS.version}"
 
 
 @dg.asset(
@@ -50,7 +50,7 @@ def creative_dna(
     rows = store.tables.upsert("creative_dna", read(store, settings, day, new, known))
     asked = ask_hooks(store, settings, pl.concat([new, listed]).unique(_KEY, keep="first"))
     watched = read_media(store, settings, day, listed)
-    niches = find_niches(store, settings)
+    niches = find_niches(store, settings, asked.cost_usd_micros)
     live = store.creatives([*_KEY, "hook_types"]).join(listed, on=_KEY, how="semi")
     hooks = (
         live.explode("hook_types")
