@@ -293,6 +293,12 @@ class Store:
         detected = self._newest_detected(rows).join(human, on="account_id", how="anti")
         return pl.concat([human, detected]).sort("account_id")
 
+    def niche_of(self, account_id: str) -> dict[str, Any] | None:
+        """The row of `account_niches` that is in force of an account, None where nobody spoke of it; ValueError where it is not known."""
+        self._known_account(account_id)
+        found = self.account_niches(PIPELINE).filter(account_id=account_id)
+        return found.row(0, named=True) if found.height else None
+
     def detected_niches(self) -> pl.DataFrame:
         """The newest row of `account_niches` per account that a machine wrote, whatever people say, for the pipeline."""
         return self._newest_detected(self.tables.read("account_niches", PIPELINE))
