@@ -114,7 +114,7 @@ def _share(true: pl.Series) -> float | None:
     return float(true.sum()) / len(true) if len(true) else None
 
 
-def _of_niche(ads: pl.DataFrame, niche: str) -> dict[str, float | None]:
+def _of_niche(ads: pl.DataFrame, niche: str) -> dict[str, Any]:
     mine, said = ads.filter(pl.col("niche") == niche), ads.filter(pl.col("said") == niche)
     right = float(mine["right"].sum())
     return {

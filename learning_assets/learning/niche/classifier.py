@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ def _keywords() -> pl.DataFrame:
 
 
 def _table(name: str) -> pl.DataFrame:
-    return pl.read_csv(files(__package__).joinpath(name).read_bytes())
+    return pl.read_csv(files("learning_assets.learning.niche").joinpath(name).read_bytes())
 
 
 def _pattern(words: Sequence[str]) -> str:
@@ -77,7 +78,7 @@ def fit(ads: pl.DataFrame) -> tuple[Floats, Floats]:
     ------
     ValueError : a label is missing among the ads, or one is not of LABELS.
     """
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # pyright: ignore[reportMissingTypeStubs]
 
     if set(ads["niche"]) != set(LABELS):
         raise ValueError(
@@ -94,7 +95,8 @@ def fit(ads: pl.DataFrame) -> tuple[Floats, Floats]:
     every = pl.concat([ads.select("niche", "text"), longer])
     texts = every["text"].to_list()
     classes = [LABELS.index(niche) for niche in every["niche"]]
-    model = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300).fit(_features(texts, embedding.embed(texts)), classes)
+    model: Any = LogisticRegression(C=_INVERSE_PENALTY, max_iter=300)
+    model.fit(_features(texts, embedding.embed(texts)), classes)
     return model.coef_, model.intercept_
 
 
@@ -125,12 +127,12 @@ def probabilities(
     vectors = embedding.embed(texts) if vectors is None else vectors
     if vectors.shape != (len(texts), embedding.DIMENSIONS):
         raise ValueError(f"vectors have shape {vectors.shape}; expected ({len(texts)}, {embedding.DIMENSIONS})")
-    from scipy.special import softmax
-
     if not len(texts):
         return np.empty((0, len(LABELS)))
     coefficients, intercepts = _fitted() if model is None else model
-    return softmax(_features(texts, vectors) @ coefficients.T + intercepts, axis=1)
+    scores = _features(texts, vectors) @ coefficients.T + intercepts
+    raised = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
 
 
 def label(texts: Sequence[str | None], min_confidence: float, vectors: Floats | None = None) -> pl.DataFrame:
@@ -145,8 +147,8 @@ def label(texts: Sequence[str | None], min_confidence: float, vectors: Floats | 
     if not 0 <= min_confidence <= 1:
         raise ValueError(f"min_confidence is {min_confidence}; it must be 0 to 1")
     found = probabilities(texts, vectors)
-    readable = ~np.isnan(found).any(axis=1)
-    filled = np.where(readable[:, None], found, 0.0)
+    readable: npt.NDArray[np.bool_] = np.isfinite(found.sum(axis=1))
+    filled = np.nan_to_num(found)
     first = pl.Series(np.array(LABELS)[filled.argmax(axis=1)], dtype=pl.String)
     frame = pl.DataFrame({"niche": first, "confidence": filled.max(axis=1), "readable": readable})
     sure = pl.when(pl.col("confidence") >= min_confidence).then("niche").otherwise(pl.lit(UNKNOWN))
@@ -158,8 +160,8 @@ def label(texts: Sequence[str | None], min_confidence: float, vectors: Floats | 
 def sub_niche(texts: Sequence[str], niche: str) -> str | None:
     """The sub-niche whose words stand in most of the texts, of those that `keywords.csv` lists for a niche; None where none occurs."""
     listed = _keywords()
-    mine = np.flatnonzero(listed["niche"].to_numpy() == niche)
+    mine = listed.with_row_index("at").filter(niche=niche)["at"].to_numpy()
     if not len(texts) or not mine.size:
         return None
-    told = (_counts(texts)[:, mine] > 0).sum(axis=0)
+    told: npt.NDArray[np.integer] = np.count_nonzero(_counts(texts)[:, mine], axis=0)
     return str(listed["sub_niche"][int(mine[told.argmax()])]) if told.max() > 0 else None
