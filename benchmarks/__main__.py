@@ -9,6 +9,7 @@ ALL = (
     "formula_truth",
     "hook_agreement",
     "media_truth",
+    "niche_detection",
     "memory_search",
     "ctr_models",
     "flat_growth",

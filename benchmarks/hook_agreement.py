@@ -117,8 +117,8 @@ def by_claude(ads: pl.DataFrame, settings: Settings) -> tuple[pl.Series | None, 
         if reply.status != "answered" or None in reply.said:
             return None, f"no answer: {reply.status}"
         said += reply.said
-    lists = [list(one.hook_types) for one in said if one is not None]
-    sure = [list(one.hook_confidences) for one in said if one is not None]
+    lists = [list(one.labels) for one in said if one is not None]
+    sure = [list(one.confidences) for one in said if one is not None]
     answers = pl.DataFrame(
         {"hook_types": lists, "hook_confidences": sure},
         schema={"hook_types": pl.List(pl.String), "hook_confidences": pl.List(pl.Float64)},

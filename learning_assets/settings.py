@@ -195,6 +195,24 @@ class Hooks(_Group):
     min_confidence: Probability = Field(default=0.5, description="A hook type is said at or above this confidence, 0 to 1")
 
 
+class Niches(_Group):
+    """What accounts are about, by the texts of their creatives."""
+
+    min_confidence: Probability = Field(default=0.35, description="A text is of a niche at or above this confidence, 0 to 1")
+    min_share: Probability = Field(
+        default=0.25, description="Share of an account's texts that must be sure of something; below it the account is unknown"
+    )
+    second_share: Probability = Field(
+        default=0.25, description="Share of the pooled probability from which a second niche makes an account mixed"
+    )
+    llm_min_confidence: Probability = Field(
+        default=0.5, description="A niche is said by Claude at or above this confidence, 0 to 1"
+    )
+    max_creatives: Count = Field(
+        default=500, description="Creatives of an account that are read for its niche, the newest ones"
+    )
+
+
 class Media(_Group):
     """What can be seen and heard in the files of creatives (needs the extra `media`)."""
 
@@ -216,7 +234,7 @@ class Media(_Group):
 
 
 class Llm(_Group):
-    """Hook types said by Claude, of accounts that allowed it (needs the extra `llm` and a key)."""
+    """Hook types and niches said by Claude, of accounts that allowed it (needs the extra `llm` and a key)."""
 
     api_key: SecretStr | None = Field(
         default=None,
@@ -783,6 +801,7 @@ class Settings(BaseSettings):
     warehouse: Warehouse = Warehouse()
     lake: Lake = Lake()
     hooks: Hooks = Hooks()
+    niches: Niches = Niches()
     media: Media = Media()
     llm: Llm = Llm()
     patterns: Patterns = Patterns()

@@ -166,6 +166,26 @@ def test_a_consent_is_given_shown_and_withdrawn(run: Run) -> None:
     assert (wrong.exit_code, "There is no account a2; there are a1." in wrong.output) == (1, True)
 
 
+def test_a_niche_is_shown_with_its_confidence_and_who_said_so(run: Run) -> None:
+    store = open_store(Settings())
+    row = {"account_id": "a1", "owner": "ann", "name": "A", "currency": "EUR", "timezone": "UTC", "consents": None}
+    store.register(pl.DataFrame([row], schema=ACCOUNTS))
+
+    def shown(*arguments: str) -> str:
+        return " ".join(run("niche", "a1", *arguments).output.split())
+
+    assert "none was detected yet" in shown()
+    found = {"account_id": "a1", "niche": "food", "said_by": "classifier", "source": "local", "confidence": 0.8, "texts": 7}
+    found |= {"second_niche": "travel", "second_confidence": 0.3, "sub_niche": "drinks", "creatives": 9, "version": "1"}
+    store.add_detected_niches(pl.DataFrame([found]))
+    assert "food (drinks), confidence 0.80; mixed with travel, 0.30, said by the local classifier (classifier)" in shown()
+    assert "is of the niche beauty, as said by Ann" in shown("beauty", "--by", "Ann")
+    assert "beauty, said by a person (Ann)" in shown()
+    assert "taken back by Ann. Account a1: food" in shown("unknown", "--by", "Ann")
+    assert run("niche", "a1", "beauty").exit_code == 1
+    assert "There is no account a2; there are a1." in " ".join(run("niche", "a2").output.split())
+
+
 def test_migrate_names_the_database_and_its_revision(run: Run, server: Address) -> None:
     name = "to_be_migrated"
     empty = server.with_database(name)

@@ -1,12 +1,12 @@
-"""Asking Claude about creatives: whose texts may be sent, what was asked before, what may be spent, and what is stored of the answers.
+"""Asking Claude about creatives and accounts: whose texts may be sent, what was asked before, what may be spent, and what is stored of the answers.
 
-What belongs here: the way from stored creatives to stored hook types. What does not: one request (`platforms.claude`), the ledger
-(`store.answers`), and what counts where several speak (`learning.hooks`).
+What belongs here: the way from stored creatives to stored hook types, and from texts of accounts to answers about their niches. What does
+not: one request (`platforms.claude`), the ledger (`store.answers`), and what counts where several speak (`learning.hooks`, `store`).
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime, time
 from itertools import chain
 from typing import Any
@@ -15,13 +15,10 @@ import polars as pl
 
 from learning_assets.learning import dna, hooks
 from learning_assets.platforms import claude
-from learning_assets.platforms.claude import Ad, Claude, Reply
+from learning_assets.platforms.claude import Ad, Claude, Question, Reply, Said
 from learning_assets.settings import Settings
 from learning_assets.store import answers
 from learning_assets.store.store import TEXT_TO_CLAUDE, Store
-
-HOOKS = "hook_types"
-"""Purpose of the questions in the ledger."""
 
 MOST_ATTEMPTS = 2
 """Requests about one text without an answer, after which it is left to the rules."""
@@ -52,7 +49,8 @@ REASONS: dict[str, str] = {
 """What became of a creative, in words, by the name under which it is counted."""
 
 _KEY = ["account_id", "creative_id"]
-_ANSWER = pl.Struct({"hook_types": pl.List(pl.String), "hook_confidences": pl.List(pl.Float64)})
+_HOOKS = ("hook_types", "hook_confidences")
+_NICHES = ("niches", "niche_confidences")
 _STORED = [*_KEY, "owner", "first_seen", "version", *hooks.SAID.names()]
 
 
@@ -108,10 +106,39 @@ def ask_hooks(store: Store, settings: Settings, creatives: pl.DataFrame) -> Aske
     elif waiting.height:
         # One process at a time, so that no text is sent twice and no budget spent twice.
         with store.tables.lock("llm"):
-            said = _Questions(store, settings, found).ask(waiting)
+            said = _Questions(store, settings, found, claude.HOOKS, _KEY, _HOOKS).ask(waiting)
         _write(store, waiting, said, settings.hooks.min_confidence)
     found.status += Counter()  # without what was counted zero times
     return found
+
+
+def ask_niches(
+    store: Store, settings: Settings, accounts: pl.DataFrame, spent_usd_micros: int = 0
+) -> tuple[pl.DataFrame, Asked]:
+    """Let Claude say what accounts are about, where they allow it; whatever fails leaves an account without an answer and is counted.
+
+    Parameters
+    ----------
+    accounts : `account_id`, `owner`, `opening` and `sent` (what is sent of the account's texts).
+    spent_usd_micros : what the run spent already on other questions, millionths of a US dollar.
+
+    Returns
+    -------
+    `account_id`, `niches` (most confident first, may be empty) and `niche_confidences` of those that have an answer, and what came of all.
+    """
+    found = Asked()
+    may = accounts.filter(pl.col("account_id").is_in(store.consenting(TEXT_TO_CLAUDE)))
+    found.status["no_consent"] += accounts.height - may.height
+    said = pl.DataFrame(
+        schema={"account_id": pl.String, "niches": pl.List(pl.String), "niche_confidences": pl.List(pl.Float64)}
+    )
+    if settings.llm_key is None:
+        found.status["no_key"] += may.height
+    elif may.height:
+        with store.tables.lock("llm"):
+            said = _Questions(store, settings, found, claude.NICHES, ["account_id"], _NICHES, spent_usd_micros).ask(may)
+    found.status += Counter()
+    return said, found
 
 
 def _texts(creatives: pl.DataFrame, most: int) -> pl.DataFrame:
@@ -124,22 +151,36 @@ def _texts(creatives: pl.DataFrame, most: int) -> pl.DataFrame:
 class _Questions:
     """The questions of one run, within its budgets. What is sent and what it cost is in the ledger before the next request goes out."""
 
-    def __init__(self, store: Store, settings: Settings, found: Asked) -> None:
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        found: Asked,
+        question: Question,
+        key: list[str],
+        names: tuple[str, str],
+        spent_usd_micros: int = 0,
+    ) -> None:
+        """`key` names what is asked about, `names` the labels and their confidences in the ledger's answers."""
         assert settings.llm_key is not None
         self._store, self._settings, self._found = store, settings.llm, found
-        self._claude = Claude(settings.llm, settings.llm_key.get_secret_value())
+        self._question, self._key, self._names = question, key, names
+        self._claude = Claude(settings.llm, settings.llm_key.get_secret_value(), question)
         midnight = datetime.combine(store.now.date(), time(), store.now.tzinfo)
         spent_today = answers.spent_usd_micros(store.tables, midnight)
-        self._budget = min(1e6 * settings.llm.max_usd_per_run, 1e6 * settings.llm.max_usd_per_day - spent_today)
+        self._budget = min(
+            1e6 * settings.llm.max_usd_per_run - spent_usd_micros, 1e6 * settings.llm.max_usd_per_day - spent_today
+        )
         self._over: str | None = None
 
     def ask(self, waiting: pl.DataFrame) -> pl.DataFrame:
-        """Answers to creatives, those that were there and those that came: `account_id`, `creative_id`, `hook_types`, `hook_confidences`."""
-        hashes = [self._ad(row).key(self._settings.model) for row in waiting.iter_rows(named=True)]
+        """Answers, those that were there and those that came: the key, labels and confidences under their names."""
+        hashes = [self._ad(row).key(self._settings.model, self._question) for row in waiting.iter_rows(named=True)]
         asked = waiting.with_columns(request_hash=pl.Series(hashes, dtype=pl.String))
+        answer = pl.Struct(dict(zip(self._names, (pl.List(pl.String), pl.List(pl.Float64)), strict=True)))
         # Texts of different owners never share a request.
         found = [self._of_owner(str(owner), rows) for (owner,), rows in asked.group_by("owner", maintain_order=True)]
-        return pl.concat(found).with_columns(pl.col("answer").str.json_decode(_ANSWER)).unnest("answer")
+        return pl.concat(found).with_columns(pl.col("answer").str.json_decode(answer)).unnest("answer")
 
     def _of_owner(self, owner: str, rows: pl.DataFrame) -> pl.DataFrame:
         questions = rows.unique("request_hash", keep="first", maintain_order=True)
@@ -157,17 +198,17 @@ class _Questions:
             came_to |= self._request(owner, batch)
         self._found.status.update(came_to[one] for one in rows["request_hash"])
         after = self._known(owner, hashes).filter(pl.col("answer").is_not_null())
-        return rows.select(*_KEY, "request_hash").join(after, on="request_hash").select(*_KEY, "answer")
+        return rows.select(*self._key, "request_hash").join(after, on="request_hash").select(*self._key, "answer")
 
     def _known(self, owner: str, hashes: list[str]) -> pl.DataFrame:
-        return answers.asked(self._store.tables, owner, HOOKS, hashes, claude.OF_THE_TEXT)
+        return answers.asked(self._store.tables, owner, self._question.purpose, hashes, claude.OF_THE_TEXT)
 
     def _request(self, owner: str, batch: pl.DataFrame) -> dict[str, str]:
         """Ask about the texts of a batch, if time and budget allow, and write it into the ledger; what became of each."""
         # A run takes minutes, in which a consent may be withdrawn.
         may = batch.filter(pl.col("account_id").is_in(self._store.consenting(TEXT_TO_CLAUDE)))
         if may.height < batch.height:
-            rest = batch.join(may.select(_KEY), on=_KEY, how="anti")
+            rest = batch.join(may.select(self._key), on=self._key, how="anti")
             return dict.fromkeys(rest["request_hash"], "no_consent") | (self._request(owner, may) if may.height else {})
         ads = [self._ad(row) for row in batch.iter_rows(named=True)]
         if self._over is None and self._claude.seconds_left <= 0:
@@ -196,17 +237,20 @@ class _Questions:
             )
             yield {
                 "owner": owner,
-                "purpose": HOOKS,
+                "purpose": self._question.purpose,
                 "request_hash": row["request_hash"],
                 "attempt": (row["attempts"] or 0) + 1,
                 "model": self._settings.model,
                 "status": "bad_answer" if reply.status == "answered" and said is None else reply.status,
-                "answer": None if said is None else asdict(said),
+                "answer": None if said is None else self._answer(said),
                 "input_tokens": input_tokens,
                 "output_tokens": output_tokens,
                 "cost_usd_micros": cost,
                 "at": self._store.now,
             }
+
+    def _answer(self, said: Said) -> dict[str, tuple[Any, ...]]:
+        return dict(zip(self._names, (said.labels, said.confidences), strict=True))
 
     @staticmethod
     def _ad(row: dict[str, Any]) -> Ad:

@@ -8,9 +8,10 @@ import polars as pl
 from learning_assets.assets.asking import ask_hooks
 from learning_assets.assets.day import Day, day_of
 from learning_assets.assets.media import read_media
+from learning_assets.assets.niches import find_niches
 from learning_assets.assets.report import markdown_table, report
 from learning_assets.assets.retries import bounded_retries
-from learning_assets.learning import dna, embedding, footage
+from learning_assets.learning import dna, embedding, footage, niche
 from learning_assets.partitions import DAILY
 from learning_assets.platforms import claude
 from learning_assets.platforms.source import Source
@@ -21,14 +22,14 @@ from learning_assets.store.walls import PIPELINE
 
 _KEY = ["account_id", "creative_id"]
 
-VERSION = f"{dna.VERSION}+{embedding.VERSION}+claude-{claude.PROMPT}"
+VERSION = f"{dna.VERSION}+{embedding.VERSION}+claude-{claude.HOOKS.version}"
 
 
 @dg.asset(
     partitions_def=DAILY,
     deps=["ad_catalog"],
     kinds={"polars", "postgres"},
-    code_version=f"{VERSION}+footage-{footage.VERSION}",
+    code_version=f"{VERSION}+footage-{footage.VERSION}+niche-{niche.VERSION}",
 )
 @bounded_retries
 def creative_dna(
@@ -41,6 +42,7 @@ def creative_dna(
 
     One row per creative, read once; a creative is read again when the rules have changed. What its words do not say is NULL. Hook types
     are said by Claude where a key is set and the account allowed it, else by rules. Files are read where there are any, so many a cycle.
+    What an account is about is told from its texts again whenever it has new ones.
     """
     day = day_of(context, source, store.settings)
     listed = store.lake.scan("ad_catalog", day.date, day.date).unique(["account_id", "creative_id"], keep="first").collect()
@@ -48,6 +50,7 @@ def creative_dna(
     rows = store.tables.upsert("creative_dna", read(store, settings, day, new, known))
     asked = ask_hooks(store, settings, pl.concat([new, listed]).unique(_KEY, keep="first"))
     watched = read_media(store, settings, day, listed)
+    niches = find_niches(store, settings, asked.cost_usd_micros)
     live = store.creatives([*_KEY, "hook_types"]).join(listed, on=_KEY, how="semi")
     hooks = (
         live.explode("hook_types")
@@ -63,6 +66,7 @@ def creative_dna(
         "share_without_hook_type": unknown / live.height if live.height else None,
         **asked.numbers,
         **watched.numbers,
+        **niches.numbers,
     }
     of_claude, of_files = "What became of the creatives that Claude may be asked about.", "What is known of the files."
     return report(
@@ -73,6 +77,7 @@ def creative_dna(
         tables={
             "llm_status": markdown_table(asked.table, day.simulated, of_claude),
             "media_status": markdown_table(watched.table, day.simulated, of_files),
+            "niches": markdown_table(niches.table, day.simulated, "What the accounts are about, and who says so."),
         },
     )
 

@@ -3,7 +3,7 @@
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -26,6 +26,7 @@ def accounts() -> None:
         told = store.tables.read("fetch_manifest", PIPELINE, columns=["as_of", "account_id", "status"], fact="daily")
         whole = told.filter(pl.col("status").is_in(WHOLE)).group_by("account_id").agg(last=pl.col("as_of").max())
         found = store.accounts(PIPELINE).join(whole, on="account_id", how="left", maintain_order="left")
+        niches = {row["account_id"]: row for row in store.account_niches(PIPELINE).iter_rows(named=True)}
         to_claude = store.consenting(TEXT_TO_CLAUDE)
         heads = ("account", "owner", "niche", "currency", "time zone", "pooled learning", "text to Claude", "last complete day")
         table = Table(*heads, title="Accounts" + simulated(store), caption="None is armed: nothing here changes a budget.")
@@ -33,10 +34,18 @@ def accounts() -> None:
             consents = "yes" if row["consents"] else "no"
             last = str(row["last"] or "none")
             claude = "yes" if row["account_id"] in to_claude else "no"
-            table.add_row(
-                row["account_id"], row["owner"], row["niche"], row["currency"], row["timezone"], consents, claude, last
-            )
+            niche = _niche_in_short(niches.get(row["account_id"]))
+            table.add_row(row["account_id"], row["owner"], niche, row["currency"], row["timezone"], consents, claude, last)
         console.print(table)
+
+
+def _niche_in_short(known: dict[str, Any] | None) -> str:
+    """Such as `food (local 0.83)` or `beauty (human)`."""
+    if known is None:
+        return "-"
+    sure = "" if known["confidence"] is None else f" {known['confidence']:.2f}"
+    niches = " + ".join(name for name in (known["niche"] or "unknown", known["second_niche"]) if name)
+    return f"{niches} ({known['source']}{sure})"
 
 
 @app.command()
@@ -104,15 +113,47 @@ def consent(
 @app.command()
 def niche(
     account: Annotated[str, typer.Argument(help="Account id.")],
-    of: Annotated[str, typer.Argument(metavar="NICHE", help="Such as fitness or beauty; `unknown` takes back what was said.")],
-    by: Annotated[str, typer.Option(help="Name of who says so; it is stored with the moment.")],
+    of: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NICHE]", help="Such as fitness or beauty; `unknown` takes back what was said. Without it, shows."
+        ),
+    ] = None,
+    by: Annotated[str, typer.Option(help="Name of who says so; it is stored with the moment.")] = "",
 ) -> None:
-    """Say what an account is about. Consenting accounts of one niche are also learned from together, once they are of five owners."""
+    """Say what an account is about, or show what is known of it. Consenting accounts of one niche are also learned from together, once they
+    are of five owners."""
     from learning_assets.build import open_store
 
     with plain_errors():
-        open_store(settings_now()).set_niche(account, None if of == "unknown" else of, by)
-        say(f"Account {account} is of the niche {of}, as said by {by.strip()}. The next day that is learned sees it.")
+        store = open_store(settings_now())
+        if of is not None:
+            store.set_niche(account, None if of == "unknown" else of, by)
+            say(
+                f"What was said of account {account} is taken back by {by.strip()}."
+                if of == "unknown"
+                else f"Account {account} is of the niche {of}, as said by {by.strip()}. The next day that is learned sees it."
+            )
+        if of in (None, "unknown"):
+            say(_niche_in_words(account, store.niche_of(account)))
+
+
+_SOURCES = {"human": "a person", "llm": "Claude", "local": "the local classifier"}
+
+
+def _niche_in_words(account: str, known: dict[str, Any] | None) -> str:
+    """What is known of an account's niche: which, how surely, whether it is mixed, and who said so when."""
+    if known is None:
+        return f"Account {account}: nobody has said a niche and none was detected yet; the next day that is learned detects it."
+    who = f"{_SOURCES[known['source']]} ({known['said_by']}) on {known['at']:%Y-%m-%d}"
+    if known["source"] != "human":
+        who += f", from {known['texts']} different texts"
+    sure = "" if known["confidence"] is None else f", confidence {known['confidence']:.2f}"
+    if known["niche"] is None:
+        return f"Account {account}: unknown{sure}, said by {who}. Say it: learning-assets niche {account} NICHE --by NAME"
+    sub = "" if known["sub_niche"] is None else f" ({known['sub_niche']})"
+    mixed = f"; mixed with {known['second_niche']}, {known['second_confidence']:.2f}" if known["second_niche"] else ""
+    return f"Account {account}: {known['niche']}{sub}{sure}{mixed}, said by {who}."
 
 
 @app.command("import")

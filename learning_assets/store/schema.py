@@ -107,8 +107,17 @@ account_niches = sa.Table(
     sa.Column("at", sa.DateTime(timezone=True), primary_key=True),
     _column("niche", _TEXT),
     _column("said_by", _TEXT, required=True),
+    sa.Column("source", _TEXT, primary_key=True),
+    _column("confidence", _REAL),
+    _column("second_niche", _TEXT),
+    _column("second_confidence", _REAL),
+    _column("sub_niche", _TEXT),
+    _column("texts", _INT),
+    _column("creatives", _INT),
+    _column("version", _TEXT),
 )
-"""Append-only; the newest row of an account is in force. NULL takes an earlier one back."""
+"""Append-only. `source` is `human`, `llm` or `local`. The newest word of a person is in force, where it is not NULL, which takes it back; else the
+newest of the others, where NULL is unknown."""
 
 asset_days = sa.Table(
     "asset_days",

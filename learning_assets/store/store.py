@@ -16,6 +16,7 @@ from learning_assets import clock
 from learning_assets.learning import experiments
 from learning_assets.learning.graph import Change, Graph
 from learning_assets.learning.lift import Scope
+from learning_assets.learning.niche import NICHES
 from learning_assets.settings import Settings
 from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
@@ -34,7 +35,7 @@ from learning_assets.store.signals import Signals
 from learning_assets.store.sums import account_days, listed, times, weekly_sums
 from learning_assets.store.tables import Locked, Tables, Written
 from learning_assets.store.totals import creative_totals
-from learning_assets.store.walls import NICHES, PIPELINE, SHARED, Pool, Wall, niches, pools
+from learning_assets.store.walls import PIPELINE, SHARED, Pool, Wall, niches, pools
 
 POOLED_LEARNING = "pooled_learning"
 """Purpose of the consent to be fitted together with other owners' rows."""
@@ -242,12 +243,11 @@ class Store:
 
     def accounts(self, wall: Wall) -> pl.DataFrame:
         """Accounts of an owner: `account_id`, `owner`, `name`, `currency`, `timezone`, `consents` (to pooled learning; false where never asked),
-        `niche` (NULL where nobody said one)."""
+        `niche` (NULL where it is unknown; see `account_niches`)."""
         found = self.tables.read("accounts", wall, columns=["account_id", "owner", "name", "currency", "timezone"])
         said = self.tables.read("consents", wall, columns=["account_id", "given", "at", "consent_id"], purpose=POOLED_LEARNING)
         newest = said.sort("at", "consent_id").group_by("account_id").agg(consents=pl.col("given").last())
-        niches = self.tables.read("account_niches", wall, columns=["account_id", "at", "niche"])
-        niches = niches.sort("at").group_by("account_id").agg(pl.col("niche").last())
+        niches = self.account_niches(wall).select("account_id", "niche")
         return (
             found.join(newest, on="account_id", how="left")
             .join(niches, on="account_id", how="left")
@@ -301,8 +301,40 @@ class Store:
             if pool.name == SHARED:
                 yield "all", pool
 
+    def account_niches(self, wall: Wall) -> pl.DataFrame:
+        """What accounts are about: one row of the table `account_niches` per account that anybody spoke of, the one in force.
+
+        A person's word stands, also against a later one of a machine, until a person takes it back.
+        """
+        rows = self.tables.read("account_niches", wall)
+        by_human = pl.col("source") == "human"
+        human = rows.filter(by_human).sort("at").unique("account_id", keep="last").filter(pl.col("niche").is_not_null())
+        detected = self._newest_detected(rows).join(human, on="account_id", how="anti")
+        return pl.concat([human, detected]).sort("account_id")
+
+    def niche_of(self, account_id: str) -> dict[str, Any] | None:
+        """The row of `account_niches` that is in force of an account, None where nobody spoke of it; ValueError where it is not known."""
+        self._known_account(account_id)
+        found = self.account_niches(PIPELINE).filter(account_id=account_id)
+        return found.row(0, named=True) if found.height else None
+
+    def detected_niches(self) -> pl.DataFrame:
+        """The newest row of `account_niches` per account that a machine wrote, whatever people say, for the pipeline."""
+        return self._newest_detected(self.tables.read("account_niches", PIPELINE))
+
+    @staticmethod
+    def _newest_detected(rows: pl.DataFrame) -> pl.DataFrame:
+        """Of two of one moment, the language model's."""
+        machine = rows.filter(pl.col("source") != "human")
+        return machine.sort("at", "source", descending=[False, True]).unique("account_id", keep="last").sort("account_id")
+
+    def add_detected_niches(self, found: pl.DataFrame) -> int:
+        """Record what machines find accounts to be about; rows of `account_niches` without `at`. How many were written."""
+        rows = found.with_columns(at=pl.lit(self.now).dt.cast_time_unit("us"))
+        return self.tables.upsert("account_niches", rows)
+
     def set_niche(self, account_id: str, niche: str | None, by: str) -> None:
-        """Record which niche an account is of; None takes it back.
+        """Record a person's word on which niche an account is of; None takes it back, and what was detected is in force again.
 
         Raises
         ------
@@ -313,7 +345,7 @@ class Store:
         if niche is not None and niche not in NICHES:
             raise ValueError(f"There is no niche {niche!r}; there are {', '.join(NICHES)}.")
         self._known_account(account_id)
-        row = {"account_id": account_id, "at": self.now, "niche": niche, "said_by": by.strip()}
+        row = {"account_id": account_id, "at": self.now, "niche": niche, "said_by": by.strip(), "source": "human"}
         self.tables.upsert("account_niches", pl.DataFrame([row], schema=self.tables.schema("account_niches")))
 
     def _known_account(self, account_id: str) -> None:

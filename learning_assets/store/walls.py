@@ -78,26 +78,6 @@ def pools(accounts: pl.DataFrame, min_owners: int) -> list[Pool]:
     return found
 
 
-NICHES = (
-    "fitness",
-    "beauty",
-    "fashion",
-    "tech",
-    "ecommerce",
-    "food",
-    "travel",
-    "finance",
-    "education",
-    "real_estate",
-    "saas",
-    "health",
-    "entertainment",
-    "home_decor",
-    "automotive",
-)
-"""What an account can be about."""
-
-
 def niches(accounts: pl.DataFrame, min_owners: int) -> list[Pool]:
     """Consenting accounts of a niche, where they are of at least `min_owners` owners, by the niche's name.
 

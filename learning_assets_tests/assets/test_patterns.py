@@ -162,8 +162,10 @@ def test_a_niche_is_mined_where_five_owners_of_it_consent(make_world: MakeWorld)
     assert niche["owner"].null_count() == niche["account_id"].null_count() == niche.height > 0
     assert niche["accounts"].max() == 5
     assert found.filter(pl.col("scope") != "niche")["niche"].null_count() == found.height - niche.height
+    detected = dict(world.store.detected_niches().select("account_id", "niche").iter_rows())
     world.store.set_niche(accounts[0], None, "Ada")
-    assert world.store.accounts(PIPELINE)["niche"].to_list() == [None, *["beauty"] * 4, None]
+    expected = [detected[accounts[0]], *["beauty"] * 4, detected[accounts[5]]]
+    assert world.store.accounts(PIPELINE)["niche"].to_list() == expected
     assert world.store.niches() == []
 
 

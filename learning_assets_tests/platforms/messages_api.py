@@ -27,18 +27,22 @@ Fault = Callable[["MessagesApi", dict[str, Any]], Response | None]
 
 @dataclass(slots=True)
 class MessagesApi:
-    """The server's state; the tests set `faults`, which are used up one a request, and read `bodies` and `headers`."""
+    """The server's state; the tests set `faults`, which are used up one a request, and `niches`, which it answers
+    of every account, and read `bodies` (of questions about hook types), `niche_bodies` and `headers`."""
 
     url: str = ""
     faults: list[Fault] = field(default_factory=list[Fault])
     always: Fault | None = None
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    niche_bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    niches: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     raw: list[str] = field(default_factory=list[str])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
     def forget(self) -> None:
         """Have no faults and no requests."""
         self.faults, self.always, self.bodies, self.raw, self.headers = [], None, [], [], []
+        self.niche_bodies, self.niches = [], []
 
     @property
     def openings(self) -> list[str]:
@@ -49,7 +53,8 @@ class MessagesApi:
         """One call of /v1/messages."""
         self.raw.append((await request.body()).decode())
         body = json.loads(self.raw[-1])
-        self.bodies.append(body)
+        about_niches = '"niches"' in self.raw[-1]
+        (self.niche_bodies if about_niches else self.bodies).append(body)
         self.headers.append(dict(request.headers))
         # the API takes a key in either header
         if KEY not in (request.headers.get("x-api-key"), request.headers.get("authorization", "").removeprefix("Bearer ")):
@@ -57,7 +62,8 @@ class MessagesApi:
         fault = self.faults.pop(0) if self.faults else self.always
         # a fault may sleep, and the server goes on meanwhile
         found = await asyncio.to_thread(fault, self, body) if fault else None
-        return found or message(json.dumps({"ads": labels(body)}))
+        answer = [{"number": ad["number"], "niches": self.niches} for ad in ads_of(body)] if about_niches else labels(body)
+        return found or message(json.dumps({"ads": answer}))
 
 
 def ads_of(body: dict[str, Any]) -> list[dict[str, Any]]:

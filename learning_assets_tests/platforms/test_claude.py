@@ -53,7 +53,7 @@ def test_only_the_text_of_ads_is_sent(api: MessagesApi):
     (body,) = api.bodies
     assert set(body) == {"model", "max_tokens", "system", "messages", "output_config"}
     assert (body["model"], body["max_tokens"], body["system"]) == ("some-model", 512, claude.SYSTEM)
-    assert body["output_config"] == {"format": {"type": "json_schema", "schema": claude.SCHEMA}}
+    assert body["output_config"] == {"format": {"type": "json_schema", "schema": claude.HOOKS.schema}}
     assert [message["role"] for message in body["messages"]] == ["user"]
     assert json.loads(body["messages"][0]["content"]) == {
         "ads": [
@@ -66,12 +66,14 @@ def test_only_the_text_of_ads_is_sent(api: MessagesApi):
 def test_the_question_defines_every_hook_type():
     assert set(DEFINITIONS) == set(HOOK_TYPES)
     assert all(f"- {hook}: {meaning}." in claude.SYSTEM for hook, meaning in DEFINITIONS.items())
-    enum = claude.SCHEMA["properties"]["ads"]["items"]["properties"]["hooks"]["items"]["properties"]["type"]["enum"]
+    enum = claude.HOOKS.schema["properties"]["ads"]["items"]["properties"]["hooks"]["items"]["properties"]["type"]["enum"]
     assert enum == list(HOOK_TYPES)
 
 
 def test_the_documentation_has_the_question_word_for_word():
-    assert claude.SYSTEM in (Path(__file__).parents[2] / "docs" / "claude.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "claude.md").read_text()
+    assert claude.SYSTEM in page
+    assert claude.NICHE_SYSTEM in page
 
 
 OVERLOADED = fails(529, "overloaded_error")
@@ -224,11 +226,10 @@ def test_without_the_extra_it_is_said(api: MessagesApi, monkeypatch: pytest.Monk
     assert api.bodies == []
 
 
-def test_the_key_of_a_question_changes_with_model_prompt_and_each_text(monkeypatch: pytest.MonkeyPatch):
+def test_the_key_of_a_question_changes_with_model_prompt_and_each_text():
     ad = Ad("a", "b")
     keys = [ad.key("m"), ad.key("n"), Ad("b", "a").key("m"), replace(ad, text="c").key("m"), Ad("ab", "").key("m")]
-    monkeypatch.setattr(claude, "PROMPT", "other")
-    keys.append(ad.key("m"))
+    keys += [ad.key("m", claude.NICHES), ad.key("m", replace(claude.HOOKS, system="other"))]
     assert len(set(keys)) == len(keys)
 
 
