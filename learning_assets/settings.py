@@ -542,6 +542,32 @@ class Growth(_Group):
     damping: Probability = Field(default=0.98, description="Share of the slope that is left after each projected day")
 
 
+class Network(_Group):
+    """What leaves an owner, and when what niches know is told."""
+
+    min_owners: Annotated[int, Field(ge=5)] = Field(
+        default=5,
+        description="Owners of a group that enters a cell together, of a cell, and memberships that thaw a cell, at least",
+    )
+    clip: Level = Field(default=0.5, description="Largest log lift, up or down, that leaves an owner")
+    rounding: Level = Field(
+        default=0.05, description="Step in log units that figures are rounded to; coarser where fewer owners stand behind them"
+    )
+    prior_sd: Positive = Field(
+        default=0.25, description="Standard deviation of true log lifts over owners, by which insights are shrunk"
+    )
+    min_reliability: Level = Field(
+        default=0.5, description="Share of an estimate's variance that is no noise, below which it does not leave the owner"
+    )
+    benchmark_clip: Positive = Field(
+        default=1.0, description="Largest log ratio of an owner's rate to the reference, up or down, that leaves the owner"
+    )
+    reference_ctr: Probability = Field(default=0.015, description="CTR, a fraction, that benchmarks are ratios to")
+    reference_cvr: Probability = Field(default=0.03, description="CVR, a fraction, likewise")
+    reference_roas: Positive = Field(default=2.0, description="ROAS likewise")
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals")
+
+
 class Checks(_Group):
     """Validation of what was fetched."""
 
@@ -616,6 +642,7 @@ class Settings(BaseSettings):
     report: Report = Report()
     causes: Causes = Causes()
     growth: Growth = Growth()
+    network: Network = Network()
     checks: Checks = Checks()
     automation: Automation = Automation()
 
