@@ -3,7 +3,7 @@
 From outside to inside: `release` (from day to day: who enters, what is told, what goes dark), `aggregate` (figures of a group and of a cell),
 `insights` (what leaves an owner). What does not belong here: how lifts are estimated (`lift`), who consents, and what is recommended.
 
-A **cell** is a niche (or all niches) x attribute = value x metric. Owners enter a cell in **groups** of at least `network.min_owners`, each owner
+A **cell** is a niche (or all niches) x attribute = value x metric. Owners enter a cell in **groups** of `network.min_owners`, each owner
 once and in one group only; a group's mean is taken, rounded and kept at that moment, and every figure is made of whole groups. Whoever sees all
 figures ever told, and subtracts them as he likes, can therefore learn no more than the rounded means of groups that have no owner in common: of
 an owner of a group of n, whose insight varies like the others', a share 1/n of the variance, and 1/(n - 1) with the data of one other owner.

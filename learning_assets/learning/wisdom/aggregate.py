@@ -38,10 +38,11 @@ def band(owners: pl.Expr) -> pl.Expr:
 def grain(owners: pl.Expr, settings: Network) -> pl.Expr:
     """The step in log units that a mean over so many owners is rounded to.
 
-    At least `settings.rounding`, and never finer than the furthest that one owner can move the mean of the fewest owners of the band.
+    At least `settings.rounding`, and never finer than the furthest that one owner can move what a contributor is left with when it takes
+    itself out: the mean of the fewest owners of the band but one.
     """
     clip = pl.when(pl.col("attribute") == BENCHMARK).then(settings.benchmark_clip).otherwise(settings.clip)
-    return pl.max_horizontal(_step(owners, {low: clip / low for low in BANDS}), pl.lit(settings.rounding))
+    return pl.max_horizontal(_step(owners, {low: clip / (low - 1) for low in BANDS}), pl.lit(settings.rounding))
 
 
 def _step(owners: pl.Expr, steps: dict[int, pl.Expr]) -> pl.Expr:

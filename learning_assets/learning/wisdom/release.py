@@ -34,7 +34,7 @@ GROUPS = pl.Schema(
 """Groups that are whole, with what was taken when they entered; `niche` is NULL where no niche had enough owners for a group of its own."""
 
 CELLS = pl.Schema({**WISDOM, "changed": pl.Int64})
-"""What is told, and how many owners entered or left since it was."""
+"""What is told, and how many owners entered its groups or fell out of them since it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +54,13 @@ class State:
 def advance(state: State, insights: pl.DataFrame, consenting: pl.Series, day: date, settings: Network) -> State:
     """The state after a day.
 
-    - An owner that does not consent any more (or was forgotten) leaves: its groups are dissolved, its cells and those over all niches go dark.
-    - Owners with an insight that never entered its cell wait (but with one value of an attribute of few); as soon as `settings.min_owners` of a niche do, they enter as a group. Where no
-      niche has a group, those of all niches that wait do, and are told of in the cell over all niches.
-    - A cell is told anew when `settings.min_owners` memberships have changed since it was told (owners that left, and that entered) and its
-      whole groups have as many owners. Until then it stays as it is, dark or not.
+    - An owner that does not consent any more (or was forgotten) leaves: its groups are dissolved, its cells and those over all niches are dark
+      on that day.
+    - Owners with an insight that never entered its cell wait (but with one value of an attribute of few); as soon as `settings.min_owners` of a
+      niche do, they enter as a group, in the order of their names. Where no niche has a group, those of all niches that wait do, and are
+      told of in the cell over all niches.
+    - A cell is told anew when `settings.min_owners` memberships have changed since it was told (owners that entered, left, or lost their group)
+      and its whole groups have as many owners. Until then it stays as it is, dark or not.
 
     Parameters
     ----------
@@ -74,14 +76,14 @@ def advance(state: State, insights: pl.DataFrame, consenting: pl.Series, day: da
         raise ValueError(
             "An owner has several insights for one attribute value and metric. Make one of them with insights.lifts."
         )
-    members, groups, cells = _without_leavers(state, consenting)
+    members, groups, cells, darkened = _without_leavers(state, consenting)
     waiting = insights.select(INSIGHTS.names()).filter(pl.col("owner").is_in(consenting.implode()))
     waiting = waiting.join(members, on=["owner", *_KEY], how="anti").pipe(_but_one_value, members)
     entering = _entering(waiting, groups, settings)
     members = pl.concat([members, entering.select("owner", *_KEY, "group", entered_on=pl.lit(day))])
     groups = pl.concat([groups, group_figures(entering, settings).select(GROUPS.names())])
     cells = _counted(cells, entering)
-    frozen = cells.filter(pl.col("changed") < settings.min_owners)
+    frozen = pl.concat([cells.filter(pl.col("changed") < settings.min_owners).select(_CELL), darkened])
     fresh = cell_figures(_scoped(groups), day, settings).select(*WISDOM.names(), changed=pl.lit(0, pl.Int64))
     told = fresh.join(frozen, on=_CELL, how="anti", nulls_equal=True)
     kept = cells.join(told, on=_CELL, how="anti", nulls_equal=True)
@@ -100,22 +102,19 @@ def of_niche(wisdom: pl.DataFrame, niche: str | None) -> pl.DataFrame:
     return told.sort("scope", descending=True).unique(_KEY, keep="first", maintain_order=True).sort(_KEY)
 
 
-def _without_leavers(state: State, consenting: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Members, groups and cells after those that consent no more are gone."""
+def _without_leavers(state: State, consenting: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Members, groups and cells after those that consent no more are gone, and the names of the cells that go dark for that."""
     stays = pl.col("owner").is_in(consenting.implode())
     gone, members = state.members.filter(~stays), state.members.filter(stays)
-    if gone.is_empty():
-        return members, state.groups, state.cells
-    dissolved = gone["group"].drop_nulls().unique()
-    members = members.with_columns(group=pl.when(~pl.col("group").is_in(dissolved.implode())).then("group"))
-    left = gone.drop_nulls("group").join(state.groups.select("group", "niche"), on="group")
-    groups = state.groups.filter(~pl.col("group").is_in(dissolved.implode()))
-    darkened = _scoped(left.select("niche", *_KEY)).unique()
+    broken = pl.col("group").is_in(gone["group"].drop_nulls().unique().implode())
+    lost = state.members.filter(broken).join(state.groups.select("group", "niche"), on="group")
+    members = members.with_columns(group=pl.when(~broken).then("group"))
+    darkened = _scoped(lost.select("niche", *_KEY)).select(_CELL).unique()
     dark = state.cells.join(darkened, on=_CELL, how="semi", nulls_equal=True).with_columns(
         status=pl.lit("dark"), **{name: pl.lit(None, WISDOM[name]) for name in (*FIGURES, "owners", "released_on")}
     )
     rest = state.cells.join(darkened, on=_CELL, how="anti", nulls_equal=True)
-    return members, groups, _counted(pl.concat([rest, dark]), left)
+    return members, state.groups.filter(~broken), _counted(pl.concat([rest, dark]), lost), darkened
 
 
 def _counted(cells: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
@@ -133,10 +132,12 @@ def _entering(waiting: pl.DataFrame, groups: pl.DataFrame, settings: Network) ->
     # Owners of thin niches enter over all niches only while nothing is told there: who entered once cannot enter its niche's cell later.
     nowhere = waiting.join(groups, on=_KEY, how="anti").join(many, on=_KEY, how="anti")
     rest = nowhere.filter(pl.len().over(_KEY) >= least).with_columns(niche=pl.lit(None, pl.String))
-    entering = pl.concat([many, rest]).sort(*place, "owner")
+    # Groups of the least size: where one of them is dissolved the others stay, and whoever still waits fills the next one.
+    part = (pl.int_range(pl.len()) // least).over(place, order_by="owner")
+    entering = pl.concat([many, rest]).with_columns(part=part).filter(pl.len().over(*place, "part") == least)
     first = groups["group"].max()
-    number = pl.struct(place).rle_id().cast(pl.Int64) + (0 if first is None else int(str(first)) + 1)
-    return entering.with_columns(group=number)
+    number = pl.struct(*place, "part").rle_id().cast(pl.Int64) + (0 if first is None else int(str(first)) + 1)
+    return entering.sort(*place, "part", "owner").with_columns(group=number).drop("part")
 
 
 def _but_one_value(waiting: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
