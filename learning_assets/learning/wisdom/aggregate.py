@@ -45,6 +45,11 @@ def grain(owners: pl.Expr, settings: Network) -> pl.Expr:
     return pl.max_horizontal(_step(owners, {low: clip / (low - 1) for low in BANDS}), pl.lit(settings.rounding))
 
 
+def _to_step(count: pl.Expr, step: pl.Expr | float) -> pl.Expr:
+    """So many steps, without a negative zero or what binary fractions leave."""
+    return (count * step).round(10) + 0.0
+
+
 def _step(owners: pl.Expr, steps: dict[int, pl.Expr]) -> pl.Expr:
     return pl.coalesce(*(pl.when(owners >= low).then(at) for low, at in sorted(steps.items(), reverse=True)))
 
@@ -63,8 +68,8 @@ def group_figures(joined: pl.DataFrame, settings: Network) -> pl.DataFrame:
         .group_by("group", "niche", *KEY, maintain_order=True)
         .agg(owners=pl.len().cast(pl.Int64), mean=pl.col("log_ratio").mean(), spread=pl.col("log_ratio").std())
         .with_columns(
-            mean=(pl.col("mean") / step).round() * step,
-            spread=(pl.col("spread") / settings.rounding).ceil() * settings.rounding,
+            mean=_to_step((pl.col("mean") / step).round(), step),
+            spread=_to_step((pl.col("spread") / settings.rounding).ceil(), settings.rounding),
         )
     )
 
@@ -100,9 +105,9 @@ def cell_figures(groups: pl.DataFrame, day: date, settings: Network) -> pl.DataF
     return cells.select(
         *cell,
         status=pl.lit("published"),
-        log_ratio=(pl.col("centre") / step).round() * step,
-        low=((pl.col("centre") - half) / fine).floor() * fine,
-        high=((pl.col("centre") + half) / fine).ceil() * fine,
+        log_ratio=_to_step((pl.col("centre") / step).round(), step),
+        low=_to_step(((pl.col("centre") - half) / fine).floor(), fine),
+        high=_to_step(((pl.col("centre") + half) / fine).ceil(), fine),
         owners=band(pl.col("k")),
         released_on=pl.lit(day),
         k=pl.col("k"),

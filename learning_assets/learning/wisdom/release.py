@@ -19,7 +19,8 @@ MIRRORED = 4
 """Values of an attribute that an owner has, up to which one of them never enters: the others nearly add up to it (complementary suppression)."""
 
 MEMBERS = pl.Schema({"owner": pl.String, **dict.fromkeys(KEY, pl.String), "group": pl.Int64, "entered_on": pl.Date})
-"""Owners that ever entered a cell, once per KEY; `group` is NULL where the group was dissolved because another owner left it."""
+"""Owners that ever entered a cell, once per KEY; `group` is NULL where it was dissolved because an owner left it. Rows of owners that left stay, so
+that they do not enter again when they come back; those of a forgotten owner are deleted."""
 
 GROUPS = pl.Schema(
     {
@@ -54,8 +55,8 @@ class State:
 def advance(state: State, insights: pl.DataFrame, consenting: pl.Series, day: date, settings: Network) -> State:
     """The state after a day.
 
-    - An owner that does not consent any more (or was forgotten) leaves: its groups are dissolved, its cells and those over all niches are dark
-      on that day.
+    - An owner that does not consent any more, or whose rows in `state.members` are deleted, leaves: its groups are dissolved, its cells and
+      those over all niches are dark on that day.
     - Owners with an insight that never entered its cell wait (but with one value of an attribute of few); as soon as `settings.min_owners` of a
       niche do, they enter as a group, in the order of their names. Where no niche has a group, those of all niches that wait do, and are
       told of in the cell over all niches.
@@ -81,8 +82,8 @@ def advance(state: State, insights: pl.DataFrame, consenting: pl.Series, day: da
     waiting = waiting.join(members, on=["owner", *_KEY], how="anti").pipe(_but_one_value, members)
     entering = _entering(waiting, groups, settings)
     members = pl.concat([members, entering.select("owner", *_KEY, "group", entered_on=pl.lit(day))])
-    groups = pl.concat([groups, group_figures(entering, settings).select(GROUPS.names())])
-    cells = _counted(cells, entering)
+    come = group_figures(entering, settings).select(GROUPS.names())
+    groups, cells = pl.concat([groups, come]), _counted(cells, come)
     frozen = pl.concat([cells.filter(pl.col("changed") < settings.min_owners).select(_CELL), darkened])
     fresh = cell_figures(_scoped(groups), day, settings).select(*WISDOM.names(), changed=pl.lit(0, pl.Int64))
     told = fresh.join(frozen, on=_CELL, how="anti", nulls_equal=True)
@@ -97,29 +98,30 @@ def published(state: State) -> pl.DataFrame:
 
 def of_niche(wisdom: pl.DataFrame, niche: str | None) -> pl.DataFrame:
     """What an account of a niche is told: the niche's own cell where it is published, else that over all niches; schema WISDOM."""
-    own = (pl.col("niche") == niche).fill_null(value=False)
+    own = (pl.col("niche") == pl.lit(niche, pl.String)).fill_null(value=False)
     told = wisdom.filter(pl.col("status") == "published", own | (pl.col("scope") == "all"))
     return told.sort("scope", descending=True).unique(_KEY, keep="first", maintain_order=True).sort(_KEY)
 
 
 def _without_leavers(state: State, consenting: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Members, groups and cells after those that consent no more are gone, and the names of the cells that go dark for that."""
-    stays = pl.col("owner").is_in(consenting.implode())
-    gone, members = state.members.filter(~stays), state.members.filter(stays)
-    broken = pl.col("group").is_in(gone["group"].drop_nulls().unique().implode())
-    lost = state.members.filter(broken).join(state.groups.select("group", "niche"), on="group")
-    members = members.with_columns(group=pl.when(~broken).then("group"))
+    there = state.members.filter(pl.col("owner").is_in(consenting.implode())).group_by("group").agg(there=pl.len())
+    # By who is missing and not by who leaves: of a forgotten owner no row is left that could say so.
+    whole = pl.col("there").fill_null(0) == pl.col("owners")
+    groups = state.groups.join(there, on="group", how="left")
+    lost, groups = groups.filter(~whole), groups.filter(whole).drop("there")
+    members = state.members.with_columns(group=pl.when(pl.col("group").is_in(groups["group"].implode())).then("group"))
     darkened = _scoped(lost.select("niche", *_KEY)).select(_CELL).unique()
     dark = state.cells.join(darkened, on=_CELL, how="semi", nulls_equal=True).with_columns(
         status=pl.lit("dark"), **{name: pl.lit(None, WISDOM[name]) for name in (*FIGURES, "owners", "released_on")}
     )
     rest = state.cells.join(darkened, on=_CELL, how="anti", nulls_equal=True)
-    return members, state.groups.filter(~broken), _counted(pl.concat([rest, dark]), lost), darkened
+    return members, groups, _counted(pl.concat([rest, dark]), lost), darkened
 
 
-def _counted(cells: pl.DataFrame, changes: pl.DataFrame) -> pl.DataFrame:
-    """Cells with further changes of membership counted; `changes` is one row per owner with the `niche` of its group."""
-    counts = changes.select("niche", *_KEY).pipe(_scoped).group_by(_CELL).agg(more=pl.len().cast(pl.Int64))
+def _counted(cells: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
+    """Cells with further changes of membership counted: those of groups that came or were dissolved."""
+    counts = groups.select("niche", *_KEY, more="owners").pipe(_scoped).group_by(_CELL).agg(pl.col("more").sum())
     return cells.join(counts, on=_CELL, how="left", nulls_equal=True).select(
         *WISDOM.names(), changed=pl.col("changed") + pl.col("more").fill_null(0)
     )
