@@ -559,8 +559,14 @@ class Network(_Group):
     min_reliability: Level = Field(
         default=0.5, description="Share of an estimate's variance that is no noise, below which it does not leave the owner"
     )
-    benchmark_clip: Positive = Field(
+    benchmark_clip: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Largest log ratio of an owner's rate to the reference, up or down, that leaves the owner"
+    )
+    benchmark_days: Count = Field(
+        default=28, description="Days of facts behind an owner's benchmark rates, older than `growth.mature_days`"
+    )
+    benchmark_events: Count = Field(
+        default=30, description="Clicks (CTR) or conversions (CVR, ROAS) from which on a benchmark rate leaves the owner"
     )
     reference_ctr: Probability = Field(default=0.015, description="CTR, a fraction, that benchmarks are ratios to")
     reference_cvr: Probability = Field(default=0.03, description="CVR, a fraction, likewise")

@@ -51,6 +51,8 @@ LEARNED = {
         ("owner", "fingerprint"),
         {"ctr": (0, 1), "ctr_low": (0, 1)},
     ),
+    "account_insights": ("account_insights", ("owner", "attribute", "value", "metric"), {"log_ratio": (-1, 1)}),
+    "niche_wisdom": ("niche_patterns", ("scope", "niche", "attribute", "value", "metric"), {"log_ratio": (-1, 1)}),
     "retrained_model": ("champions", ("target", "pool"), {}),
     "snapshots": ("improvement_snapshots", ("account_id",), {"ctr": (0, 1)}),
 }

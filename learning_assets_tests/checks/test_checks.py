@@ -85,6 +85,8 @@ def test_checks_of_what_was_learned_pass_and_fail_on_the_stored_rows(learned_cop
         "winning_formulas": ({"share": 1.5}, "share is 1.5, outside 0 to 1."),
         "winner_memory": ({"ctr": 1.5}, "ctr is 1.5, outside 0 to 1."),
         "snapshots": ({"trend": float("nan")}, "column trend holds nan. What is unknown must be NULL."),
+        "account_insights": ({"log_ratio": 1.5}, "log_ratio is 1.5, outside -1 to 1."),
+        "niche_wisdom": ({"log_ratio": 1.5}, "log_ratio is 1.5, outside -1 to 1."),
         "retrained_model": ({"seconds": float("inf")}, "column seconds holds inf. What is unknown must be NULL."),
     }
     assert set(wrong) == set(LEARNED)

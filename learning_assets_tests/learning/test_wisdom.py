@@ -133,23 +133,23 @@ def test_the_surer_grade_of_evidence_is_told_and_of_two_mirror_images_one():
     assert found.select("value", "log_ratio").rows() == [("no", pytest.approx(-0.4))]
 
 
-def test_benchmarks_are_ratios_to_a_reference_and_zero_is_not_known():
+def test_benchmarks_are_ratios_to_a_reference_and_few_conversions_say_nothing():
     sums = pl.DataFrame(
         {
             "account_id": ["a1", "b1"],
             "impressions": [10_000, 10_000],
             "link_clicks": [300, 100_000],
-            "conversions": [0, 30],
-            "spend_micros": [10, 0],
+            "conversions": [29, 30],
+            "spend_micros": [10, 10],
             "revenue_micros": [20, 20],
         }
     )
     found = wisdom.benchmarks(sums, accounts(a1="fitness", b1=None), NETWORK)
     assert found.select("owner", "metric", "log_ratio").rows() == [
         ("a", "ctr", pytest.approx(math.log(2))),
-        ("a", "roas", pytest.approx(0)),
         ("b", "ctr", 1.0),
         ("b", "cvr", -1.0),
+        ("b", "roas", pytest.approx(0)),
     ]
 
 

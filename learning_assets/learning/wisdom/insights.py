@@ -61,14 +61,14 @@ def benchmarks(sums: pl.DataFrame, accounts: pl.DataFrame, settings: Network) ->
 
     Parameters
     ----------
-    sums : one row per account: `account_id`, `impressions`, `link_clicks`, `conversions`, `spend_micros`, `revenue_micros`. A rate of zero or
-        without denominator is not known.
+    sums : one row per account: `account_id`, `impressions`, `link_clicks`, `conversions`, `spend_micros`, `revenue_micros`. A rate of
+        fewer than `settings.benchmark_events` clicks or conversions is not known.
     accounts : as for `lifts`.
     """
     reference = {"ctr": settings.reference_ctr, "cvr": settings.reference_cvr, "roas": settings.reference_roas}
-    clip = settings.benchmark_clip
+    clip, counted = settings.benchmark_clip, {"ctr": "link_clicks", "cvr": "conversions", "roas": "conversions"}
     parts: Sequence[pl.DataFrame] = [
-        sums.filter(pl.col(above) > 0, pl.col(below) > 0).select(
+        sums.filter(pl.col(counted[metric]) >= settings.benchmark_events, pl.col(above) > 0, pl.col(below) > 0).select(
             "account_id",
             attribute=pl.lit(BENCHMARK),
             value=pl.lit("rate"),
