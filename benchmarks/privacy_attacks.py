@@ -10,7 +10,8 @@ Insights do not change over time, which makes subtraction exact. The blind guess
 
 - `best_attack_vs_blind`: mean absolute error of an attack on an owner's insight over that of the blind guess, the minimum over all attacks and k.
 - `attacks`: the same of each attack by k, the number of owners at first; the minimum over whom it aims at and over who lends its data.
-  `join`, `leave`, `forget`: figures before and after one joins a day, one leaves and then one joins a day, several are forgotten between joins.
+  `join`, `leave`, `forget`: figures before and after one joins a day, one leaves (the target, or the
+  contributor itself) and then one joins a day, several are forgotten between joins.
   `self_subtraction`: no change at all, and a contributor takes itself out. `dominance`: the target has 70 times the volume of the others.
   `complementary_3`, `complementary_5`: an attribute of so many values that add up to zero; the target stands in groups of different owners; beside
   the niche there is one of three owners.
@@ -167,7 +168,7 @@ def schedules(rng: np.random.Generator, k: int) -> dict[str, tuple[list[list[int
     return {
         "self_subtraction": ([first], [0], [[1], [1, 2]]),
         "join": (join, [0, k], [*helpers, [k + 1], [k + 1, k + 2]]),
-        "leave": (leave, [0, 3], helpers),
+        "leave": (leave, [0, 3], [*helpers, [0], [0, 1]]),
         "forget": (forget, [0, 1, k], [[2], [2, 3], [k + 1], [2, k + 1]]),
         "reconstruction": (churn, [*gone[:3], stays, k], [[1], [2], [k + 1], [1, 2], [k + 1, k + 2]]),
     }
