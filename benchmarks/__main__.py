@@ -7,6 +7,7 @@ import sys
 ALL = (
     "pattern_truth",
     "formula_truth",
+    "privacy_attacks",
     "hook_agreement",
     "media_truth",
     "niche_detection",

@@ -16,6 +16,7 @@ from learning_assets.assets.graph import knowledge_graph
 from learning_assets.assets.growth import learning_cycles, snapshots
 from learning_assets.assets.memory import winner_memory
 from learning_assets.assets.models import retrained_model
+from learning_assets.assets.network import account_insights, niche_wisdom
 from learning_assets.assets.patterns import patterns
 from learning_assets.assets.predictions import predictions
 from learning_assets.assets.promotions import promotions
@@ -40,6 +41,8 @@ ASSETS = [
     knowledge_graph,
     winning_formulas,
     winner_memory,
+    account_insights,
+    niche_wisdom,
     retrained_model,
     predictions,
     accuracy_report,

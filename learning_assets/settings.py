@@ -739,6 +739,38 @@ class Acting(_Group):
     )
 
 
+class Network(_Group):
+    """What leaves an owner, and when what niches know is told."""
+
+    min_owners: Annotated[int, Field(ge=5)] = Field(
+        default=5,
+        description="Owners of a group that enters a cell together, of a cell, and memberships that thaw a cell, at least",
+    )
+    clip: Level = Field(default=0.5, description="Largest log lift, up or down, that leaves an owner")
+    rounding: Level = Field(
+        default=0.05, description="Step in log units that figures are rounded to; coarser where fewer owners stand behind them"
+    )
+    prior_sd: Positive = Field(
+        default=0.25, description="Standard deviation of true log lifts over owners, by which insights are shrunk"
+    )
+    min_reliability: Level = Field(
+        default=0.5, description="Share of an estimate's variance that is no noise, below which it does not leave the owner"
+    )
+    benchmark_clip: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="Largest log ratio of an owner's rate to the reference, up or down, that leaves the owner"
+    )
+    benchmark_days: Count = Field(
+        default=28, description="Days of facts behind an owner's benchmark rates, older than `growth.mature_days`"
+    )
+    benchmark_events: Count = Field(
+        default=30, description="Clicks (CTR) or conversions (CVR, ROAS) from which on a benchmark rate leaves the owner"
+    )
+    reference_ctr: Probability = Field(default=0.015, description="CTR, a fraction, that benchmarks are ratios to")
+    reference_cvr: Probability = Field(default=0.03, description="CVR, a fraction, likewise")
+    reference_roas: Positive = Field(default=2.0, description="ROAS likewise")
+    confidence_level: Level = Field(default=0.95, description="Level of the intervals")
+
+
 class Checks(_Group):
     """Validation of what was fetched."""
 
@@ -819,6 +851,7 @@ class Settings(BaseSettings):
     promotion: Promotion = Promotion()
     stages: Stages = Stages()
     acting: Acting = Acting()
+    network: Network = Network()
     checks: Checks = Checks()
     automation: Automation = Automation()
 

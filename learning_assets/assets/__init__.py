@@ -19,6 +19,8 @@ GROUPS = {
     "knowledge_graph": "knowledge",
     "winning_formulas": "creative",
     "winner_memory": "creative",
+    "account_insights": "network",
+    "niche_wisdom": "network",
     "retrained_model": "models",
     "predictions": "models",
     "accuracy_report": "models",

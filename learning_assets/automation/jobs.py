@@ -26,6 +26,8 @@ CYCLE = (
     "knowledge_graph",
     "winning_formulas",
     "winner_memory",
+    "account_insights",
+    "niche_wisdom",
     "retrained_model",
     "predictions",
     "accuracy_report",

@@ -56,6 +56,8 @@ LEARNED = {
         ("revision", "account_id", "experiment_id"),
         {"anytime_p": (0, 1), "naive_p": (0, 1), "budget_share": (0, 1)},
     ),
+    "account_insights": ("account_insights", ("owner", "attribute", "value", "metric"), {"log_ratio": (-1, 1)}),
+    "niche_wisdom": ("niche_patterns", ("scope", "niche", "attribute", "value", "metric"), {"log_ratio": (-1, 1)}),
     "retrained_model": ("champions", ("target", "pool"), {}),
     "budget_allocation": ("thompson_arms", (*bandit.ARM, "metric"), {"share": (0, 1), "p_best": (0, 1)}),
     "ad_fatigue": (

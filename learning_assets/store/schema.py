@@ -23,6 +23,7 @@ from learning_assets.learning.lift import FOUND, STATE
 from learning_assets.learning.memory import LOOKS
 from learning_assets.learning.score import KEPT
 from learning_assets.learning.suggestions import BETWEEN
+from learning_assets.learning.wisdom import CELLS, GROUPS, INSIGHTS, MEMBERS, WISDOM
 
 metadata = sa.MetaData(
     naming_convention={
@@ -290,6 +291,53 @@ winner_memory = sa.Table(
 )
 """The newest look at every creative that is or was a member, renewed with the looks. `embedding`: 256 numbers, NULL without text, of the
 creative as `creative_dna` of `dna_version` has it. The index by similarity is there only where pgvector is: see `store.memory`."""
+
+account_insights = sa.Table(
+    "account_insights",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    *(sa.Column(name, _TEXT, primary_key=True) for name in ("owner", "attribute", "value", "metric")),
+    *_columns(INSIGHTS, without=("owner", "attribute", "value", "metric"), required=("log_ratio",)),
+)
+"""The columns of `learning.wisdom.INSIGHTS`: what leaves the owners that consent."""
+
+_CELL = ("scope", "niche", "attribute", "value", "metric")
+
+niche_patterns = sa.Table(
+    "niche_patterns",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    *_columns(WISDOM, required=("scope", "attribute", "value", "metric", "status")),
+    _key("as_of", *_CELL),
+)
+"""The columns of `learning.wisdom.WISDOM`: what everybody may be told of the niches."""
+
+wisdom_cells = sa.Table(
+    "wisdom_cells",
+    metadata,
+    _column("as_of", _DAY, required=True),
+    *_columns(CELLS, without=tuple(name for name in WISDOM if name not in _CELL), required=("changed",)),
+    _key("as_of", *_CELL),
+)
+"""What `learning.wisdom.CELLS` has beside `niche_patterns`; the pipeline's own."""
+
+wisdom_groups = sa.Table(
+    "wisdom_groups",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    sa.Column("group", _INT, primary_key=True, autoincrement=False),
+    *_columns(GROUPS, without=("group",), required=("attribute", "value", "metric", "owners", "mean", "spread")),
+)
+"""The columns of `learning.wisdom.GROUPS`; the pipeline's own."""
+
+wisdom_members = sa.Table(
+    "wisdom_members",
+    metadata,
+    sa.Column("as_of", _DAY, primary_key=True),
+    *(sa.Column(name, _TEXT, primary_key=True) for name in ("owner", "attribute", "value", "metric")),
+    *_columns(MEMBERS, without=("owner", "attribute", "value", "metric"), required=("entered_on",)),
+)
+"""The columns of `learning.wisdom.MEMBERS`: who stands in which group."""
 
 models = sa.Table(
     "models",

@@ -17,12 +17,14 @@ from learning_assets.learning import experiments
 from learning_assets.learning.graph import Change, Graph
 from learning_assets.learning.lift import Scope
 from learning_assets.learning.niche import NICHES
+from learning_assets.learning.wisdom import State
 from learning_assets.settings import Settings
 from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
 from learning_assets.store import identity as identities
 from learning_assets.store import schema
 from learning_assets.store.bandits import Bandits
+from learning_assets.store import wisdom as wisdoms
 from learning_assets.store.champions import Champions
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
@@ -207,6 +209,25 @@ class Store:
     def replace_graph(self, day: date, change: Change, *, onward: bool = False) -> Written:
         """Replace what a day did to the graph; see `Tables.replace_versions`."""
         return graphs.replace(self.tables, day, change, now=self.now, onward=onward)
+
+    # -- what niches know
+
+    def wisdom_before(self, day: date) -> State:
+        """What niches knew after the newest day before a day, and what stands behind it, for the pipeline."""
+        return wisdoms.before(self.tables, day)
+
+    def replace_wisdom(self, day: date, state: State, *, onward: bool = False) -> Written:
+        """Replace the state of a day; see `store.wisdom`."""
+        return wisdoms.replace(self.tables, day, state, now=self.now, onward=onward)
+
+    def withdrawn_since(self, day: date | None) -> list[str]:
+        """Owners of accounts whose newest word on pooled learning is no and was said on a day or later, sorted; none where it is None."""
+        said = self.tables.read(
+            "consents", PIPELINE, columns=["account_id", "given", "at", "consent_id"], purpose=POOLED_LEARNING
+        )
+        newest = said.sort("at", "consent_id").group_by("account_id").agg(pl.col("given", "at").last())
+        withdrawn = newest.filter(~pl.col("given"), pl.col("at").dt.date() >= pl.lit(day, pl.Date))
+        return withdrawn.join(self.accounts(PIPELINE), on="account_id")["owner"].unique().sort().to_list()
 
     # -- owners and accounts
 

@@ -23,6 +23,11 @@ from learning_assets.store.walls import Wall
 
 _UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "acting_switch"}
 """Tables of the pipeline itself, without rows of any owner."""
+_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "niche_patterns"}
+"""Tables of the pipeline itself, and what everybody may be told, without rows of any owner."""
+
+_CLOSED = {"wisdom_cells", "wisdom_groups"}
+"""Tables that no owner reads: what stands behind that which everybody is told."""
 
 
 class TableError(Exception):
@@ -203,6 +208,8 @@ class Tables:
         """The condition on a table's rows that the wall lets them through."""
         if wall.owner is None or table.name in _UNOWNED:
             return sa.true()
+        if table.name in _CLOSED:
+            return sa.false()
         if table in (schema.consents, schema.account_niches):
             mine = sa.select(schema.accounts.c.account_id).where(schema.accounts.c.owner == wall.owner)
             return table.c.account_id.in_(mine)

@@ -88,6 +88,8 @@ def test_checks_of_what_was_learned_pass_and_fail_on_the_stored_rows(learned_cop
         "promotions": ({"anytime_p": 1.5}, "anytime_p is 1.5, outside 0 to 1."),
         "ad_fatigue": ({"ctr_now": -0.1}, "ctr_now is -0.1, outside 0 to 1."),
         "snapshots": ({"trend": float("nan")}, "column trend holds nan. What is unknown must be NULL."),
+        "account_insights": ({"log_ratio": 1.5}, "log_ratio is 1.5, outside -1 to 1."),
+        "niche_wisdom": ({"log_ratio": 1.5}, "log_ratio is 1.5, outside -1 to 1."),
         "retrained_model": ({"seconds": float("inf")}, "column seconds holds inf. What is unknown must be NULL."),
     }
     assert set(wrong) == set(LEARNED)
