@@ -23,8 +23,8 @@ from learning_assets.store import address as addresses
 from learning_assets.store import graph as graphs
 from learning_assets.store import identity as identities
 from learning_assets.store import schema
-from learning_assets.store.bandits import Bandits
 from learning_assets.store import wisdom as wisdoms
+from learning_assets.store.bandits import Bandits
 from learning_assets.store.champions import Champions
 from learning_assets.store.facts import facts
 from learning_assets.store.lake import Lake
