@@ -21,9 +21,7 @@ from learning_assets.learning.graph import Versions
 from learning_assets.store import schema
 from learning_assets.store.walls import Wall
 
-_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "acting_switch"}
-"""Tables of the pipeline itself, without rows of any owner."""
-_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "niche_patterns"}
+_UNOWNED = {"store_identity", "asset_days", "learning_cycle_log", "acting_switch", "niche_patterns"}
 """Tables of the pipeline itself, and what everybody may be told, without rows of any owner."""
 
 _CLOSED = {"wisdom_cells", "wisdom_groups"}
