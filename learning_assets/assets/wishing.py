@@ -20,18 +20,7 @@ EXPERIMENT = ["account_id", "experiment_id"]
 
 def budgets(arms: pl.DataFrame) -> pl.DataFrame:
     """The arms' present budgets as `stages.moves` reads them; the smallest unit is NULL where the currency's is not known."""
-
-    def unit(currency: str) -> int | None:
-        try:
-            return money.MICROS // money.minor_units(currency)
-        except money.UnknownCurrency:
-            return None
-
-    found = arms["currency"].drop_nulls().unique().to_list()
-    units = pl.DataFrame(
-        {"currency": found, "minor_micros": [unit(one) for one in found]},
-        schema={"currency": pl.String, "minor_micros": pl.Int64},
-    )
+    units = money.minor_unit_micros(arms["currency"]).rename({"minor_unit_micros": "minor_micros"})
     return arms.join(units, on="currency", how="left", maintain_order="left")
 
 
