@@ -157,6 +157,7 @@ def _decided(store: Any, wish: Wish) -> None:
         "decided_at": wish.decided_at,
         "replayed": False,
         "status": "promoted",
+        "evidence": "observational",
         "reason": "benchmark",
         "evidence_from": wish.as_of - timedelta(days=40),
     }

@@ -24,6 +24,8 @@ from learning_assets.store.ledger import wishes as as_wishes
 from learning_assets.store.store import Store
 
 ACT = "act"
+ACTING_TAG = {"learning/acting": "one_at_a_time"}
+"""Budgets are moved by one run at a time; the limit of this tag stands in `dagster.yaml`."""
 _NEVER = (REPLAY_TAG, BACKFILL_TAG, "dagster/parent_run_id", "dagster/root_run_id")
 """Tags of runs that must not move a budget."""
 
@@ -125,7 +127,7 @@ def table(done: Sequence[Outcome], *, simulated: bool) -> str:
     name=ACT,
     description="Move the budgets that fresh decisions ask for, under all guards. Accounts that are not armed get a dry run.",
     executor_def=dg.in_process_executor,
-    tags={"learning/acting": "one_at_a_time"},
+    tags=ACTING_TAG,
 )
 def act_job() -> None:
     """One op."""

@@ -669,7 +669,7 @@ budget_changes = sa.Table(
     _column("settled_why", _TEXT),
     _moment("intent_at"),
     *(_moment(name, required=False) for name in ("validated_at", "sent_at", "settled_at")),
-    sa.UniqueConstraint("change_id"),
+    sa.Index(None, "change_id"),
     sa.Index(None, "account_id", "intent_at"),
 )
 """The ledger of budgets that were moved, written before each call. `decision_day` is the decision's day; its decision has `number` 0, and undoing counts

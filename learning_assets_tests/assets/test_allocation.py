@@ -134,6 +134,7 @@ def say(world: Learned, arm: dict[str, object], day: date, event: str, revision:
         "owner": arm["owner"],
         "decided_at": world.store.now,
         "replayed": False,
+        "evidence": "observational",
         "reason": "test",
     }
     row = {

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 import yaml
 
+from learning_assets.automation.acting import ACTING_TAG
 from learning_assets.automation.jobs import CHAIN_TAG, CYCLE
 from learning_assets.automation.replay import QUIET_CONSOLE
 from learning_assets.store.facts import changed_since
@@ -66,7 +67,7 @@ def test_a_day_that_would_leave_a_gap_is_refused_with_the_remedy(learned_copy: L
 
 def test_the_queue_lets_one_run_of_a_chain_through() -> None:
     limits = yaml.safe_load((PROJECT / "dagster.yaml").read_text())["concurrency"]["runs"]["tag_concurrency_limits"]
-    assert limits == [{"key": name, "limit": 1} for name in CHAIN_TAG]
+    assert limits == [{"key": name, "limit": 1} for name in (*CHAIN_TAG, *ACTING_TAG)]
 
 
 def test_a_range_that_is_no_range_fails_with_its_reason(learned: Learned) -> None:

@@ -62,7 +62,7 @@ def without_seconds(card: Any) -> Any:
     return card
 
 
-ROUNDED = {"prediction_comparisons", "promotion_decisions", "promotion_evidence"}
+ROUNDED = {"prediction_comparisons", "promotion_decisions", "promotion_evidence", "thompson_arms"}
 """Tables of sums over ad-days and hours, which polars adds up in no fixed order: their last bits differ from run to run."""
 
 

@@ -86,6 +86,7 @@ def test_checks_of_what_was_learned_pass_and_fail_on_the_stored_rows(learned_cop
         "winning_formulas": ({"share": 1.5}, "share is 1.5, outside 0 to 1."),
         "winner_memory": ({"ctr": 1.5}, "ctr is 1.5, outside 0 to 1."),
         "promotions": ({"anytime_p": 1.5}, "anytime_p is 1.5, outside 0 to 1."),
+        "budget_allocation": ({"share": 1.5}, "share is 1.5, outside 0 to 1."),
         "ad_fatigue": ({"ctr_now": -0.1}, "ctr_now is -0.1, outside 0 to 1."),
         "snapshots": ({"trend": float("nan")}, "column trend holds nan. What is unknown must be NULL."),
         "account_insights": ({"log_ratio": 1.5}, "log_ratio is 1.5, outside -1 to 1."),

@@ -361,10 +361,11 @@ def moments(said: list[str]) -> list[str]:
 
 
 def unchanged(killed: Learned, before: State, day: date) -> State:
-    """What was known before a day is as it was, but for past facts that the day's run restates; models can be used. What has changed."""
+    """What was known before a day is as it was, but for past facts that the day's run restates, and what accounts are about by now, which is no day's;
+    models can be used. What has changed."""
     found = state(killed.store, before=day)
     changed = differences(before, found)
-    fetched = {"actuals", "actuals_asof", "weekly_sums", "account_days", "times", "fetch_manifest"}
+    fetched = {"actuals", "actuals_asof", "weekly_sums", "account_days", "times", "fetch_manifest", "account_niches"}
     assert {name.split()[0] for name in changed} <= fetched
     for pool in killed.store.pools():
         champion = champion_of(killed.store, pool, CTR, day - timedelta(days=1))

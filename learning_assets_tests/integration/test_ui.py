@@ -160,7 +160,7 @@ def test_every_daemon_is_healthy_and_everything_runs_by_default(served: Served) 
     states = {one["name"]: one["scheduleState"]["status"] for one in repository["schedules"]}
     states |= {one["name"]: one["sensorState"]["status"] for one in repository["sensors"]}
     assert states == dict.fromkeys(states, "RUNNING")
-    assert len(states) == 10
+    assert len(states) == 12
 
 
 @pytest.fixture(scope="module")

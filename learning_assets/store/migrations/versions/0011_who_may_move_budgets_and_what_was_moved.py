@@ -86,9 +86,9 @@ def upgrade() -> None:
         sa.Column("sent_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("settled_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("entity_id", "decision_day", "number", name=op.f("pk_budget_changes")),
-        sa.UniqueConstraint("change_id", name=op.f("uq_budget_changes")),
     )
     op.create_index(op.f("ix_budget_changes_account_id_intent_at"), "budget_changes", ["account_id", "intent_at"])
+    op.create_index(op.f("ix_budget_changes_change_id"), "budget_changes", ["change_id"])
     op.create_table(
         "wish_outcomes",
         sa.Column("decision_id", sa.Text(), nullable=False),
