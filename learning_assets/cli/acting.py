@@ -9,6 +9,9 @@ from rich.table import Table
 
 from learning_assets.cli.terminal import app, console, opened, plain_errors, say, settings_now, simulated
 
+SHOWN = 50
+"""Newest entries of a log that are printed."""
+
 if TYPE_CHECKING:
     from learning_assets.platforms.budgets import Budgets
     from learning_assets.platforms.source import Source
@@ -157,39 +160,24 @@ def changes(
         store, _ = opened(settings_now())
         of: dict[str, Any] = {} if account is None else {"account_id": account}
         if outcomes:
-            rows = store.ledger.outcomes(**of)
-            table = Table(
-                "at",
-                "account",
-                "entity",
-                "decision",
-                "outcome",
-                "guard",
-                "why",
-                title="What was asked of budgets" + simulated(store),
-            )
-            for row in rows.tail(50).iter_rows(named=True):
-                cells = (
-                    row["account_id"],
-                    row["entity_id"],
-                    row["decision_id"],
-                    row["outcome"],
-                    row["guard"] or "-",
-                    row["reason"],
-                )
-                table.add_row(f"{row['at']:%Y-%m-%d %H:%M}", *(escape(cell) for cell in cells))
+            rows = store.ledger.outcomes(**of).tail(SHOWN)
+            say(f"What was asked of budgets{simulated(store)}, oldest first:")
+            for row in rows.iter_rows(named=True):
+                guard = f" ({row['guard']})" if row["guard"] else ""
+                say(f"{row['at']:%Y-%m-%d %H:%M}  account {row['account_id']}, {row['entity_id']}, {row['decision_id']}")
+                say(f"    {row['outcome']}{guard}: {row['reason']}")
         else:
-            rows = store.ledger.changes(**of)
-            heads = ("change", "at", "account", "entity", "kind", "before", "after", "status", "by", "why", "what came of it")
-            table = Table(
-                *heads, title=f"Budgets that were moved{simulated(store)}", caption=None if rows.height else "None yet."
-            )
-            for row in rows.tail(50).iter_rows(named=True):
-                amounts = (money(row[name], row["currency"]) for name in ("before_micros", "after_micros"))
-                ids = (row["change_id"], f"{row['intent_at']:%Y-%m-%d %H:%M}", row["account_id"], row["entity_id"], row["kind"])
-                words = (row["status"], row["said_by"], row["why"], row["settled_why"] or "-")
-                table.add_row(*ids, *amounts, *(escape(word) for word in words))
-        console.print(table)
+            rows = store.ledger.changes(**of).tail(SHOWN)
+            say(f"Budgets that were moved{simulated(store)}, oldest first:")
+            for row in rows.iter_rows(named=True):
+                before, after = (money(row[name], row["currency"]) for name in ("before_micros", "after_micros"))
+                say(
+                    f"{row['change_id']}  {row['intent_at']:%Y-%m-%d %H:%M}  account {row['account_id']}, {row['kind']} by {row['said_by']}"
+                )
+                say(f"    {row['entity_id']}: {before} -> {after}, {row['status']}: {row['settled_why'] or 'not settled yet'}")
+                say(f"    why: {row['why']}")
+        if rows.is_empty():
+            say("None yet.")
 
 
 @app.command()

@@ -309,6 +309,15 @@ def state(store: Store, before: date | None = None) -> State:
         if before is not None and name == "creative_dna":
             # A file is read in its turn, whatever the day on which its creative was seen first.
             rows = rows.drop(FOOTAGE.names())
+        if name == "promotion_decisions":
+            # A run that is made again adds a revision; the newest is what was decided.
+            rows = rows.filter(pl.col("revision") == pl.col("revision").max().over("as_of")).drop("revision", "decision_id")
+        if name == "promotion_evidence":
+            # Of the file, which a fetch that went on wrote twice.
+            rows = rows.drop("facts_version")
+        if name == "budget_wishes":
+            # Each revision asks again.
+            rows = rows.drop("decision_id", "decided_at", "reason").unique()
         # The members are the newest looks at creatives: of days before a day the looks themselves are compared.
         if name != "learning_cycle_log" and (name != "winner_memory" or before is None):
             found[name] = rows if before is None or when is None else rows.filter(pl.col(when) < before)
