@@ -75,14 +75,13 @@ def move_budgets(
     context.add_output_metadata(figures(done) | {"table": dg.MetadataValue.md(table(done, simulated=budgets.simulated))})
 
 
+ROUTINE = ("working_hours", "cooldown", "actions_per_day", "fresh")
+"""Guards that only make a budget wait."""
+
+
 def worth_telling(one: Outcome) -> bool:
-    """Whether people are to hear of it: what moved or may have, what failed, and what waits for them."""
-    return one.outcome in ("applied", "failed", "unknown") or one.guard in (
-        "approval",
-        "foreign_edits",
-        "spend_spike",
-        "kill_switch",
-    )
+    """Whether people are to hear of it: a winner, what was moved or would be, and what keeps it from that, but for what only waits."""
+    return one.outcome != "done" and one.guard not in ROUTINE
 
 
 def told(one: Outcome, *, simulated: bool) -> str:
@@ -90,7 +89,7 @@ def told(one: Outcome, *, simulated: bool) -> str:
     wish = one.wish
     label = "Simulated market. " if simulated else ""
     head = f"{label}Account {outside(wish.account_id)}, {one.outcome}: {outside_long(one.reason)}."
-    why = f" Why: {outside_long(wish.reason)}" if one.outcome == "applied" else ""
+    why = f" Why: {outside_long(wish.reason)}."
     undo = f" To take it back: learning-assets undo {one.change_id}" if one.outcome == "applied" else ""
     look = " To resolve it: learning-assets reconcile" if one.outcome == "unknown" else ""
     return head + why + undo + look

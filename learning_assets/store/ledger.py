@@ -5,7 +5,7 @@ What belongs here: arming, the kill switch, protection, approvals, the ledger an
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -21,6 +21,9 @@ OPEN = ("intent", "validated", "sent", "unknown")
 """States of a change whose outcome is not known yet."""
 MOVED = ("sent", "applied", "unknown")
 """States in which a budget was, or may have been, moved."""
+
+QUIET = timedelta(days=7)
+"""People hear of what keeps a budget from being moved when it has not been so for this time."""
 
 _CHANGES = schema.budget_changes
 
@@ -187,21 +190,27 @@ class Ledger:
     def outcome(
         self, wish: Wish, outcome: str, *, guard: str | None, reason: str, at: datetime, change_id: str | None = None
     ) -> bool:
-        """Add what became of a wish, where something else did than when it was looked at last; whether it was added."""
-        last = self._newest("wish_outcomes", decision_id=wish.decision_id, entity_id=wish.entity_id)
-        if last is not None and (last["outcome"], last["guard"]) == (outcome, guard):
-            return False
-        row = {
-            "account_id": wish.account_id,
-            "owner": wish.owner,
-            "outcome": outcome,
-            "guard": guard,
-            "reason": reason,
-            "change_id": change_id,
-            "at": at,
-        }
-        self._add("wish_outcomes", {"decision_id": wish.decision_id, "entity_id": wish.entity_id}, row)
-        return True
+        """Add what became of a wish, where something else came of the entity's last one; whether people are to hear of it.
+
+        They hear of every change that was made or tried, and of anything else when it has not been so for QUIET: each revision of a day's
+        decisions asks again.
+        """
+        rows = self._tables.read("wish_outcomes", PIPELINE, entity_id=wish.entity_id).sort("at", "number")
+        acted = change_id is not None
+        same = rows.filter(pl.col("outcome") == outcome, pl.col("guard").eq_missing(pl.lit(guard)))
+        last = rows.tail(1).select("outcome", "guard").rows()
+        if acted or last != [(outcome, guard)]:
+            row = {
+                "account_id": wish.account_id,
+                "owner": wish.owner,
+                "outcome": outcome,
+                "guard": guard,
+                "reason": reason,
+                "change_id": change_id,
+                "at": at,
+            }
+            self._add("wish_outcomes", {"decision_id": wish.decision_id, "entity_id": wish.entity_id}, row)
+        return acted or same.filter(pl.col("at") > at - QUIET).is_empty()
 
     def outcomes(self, wall: Wall = PIPELINE, **equal: Any) -> pl.DataFrame:
         """What became of wishes, oldest first: columns of `wish_outcomes`."""

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from learning_assets.acting.writer import Outcome
-from learning_assets.automation.acting import ACT, decisions_made, fresh_wishes, told
+from learning_assets.automation.acting import ACT, decisions_made, fresh_wishes, told, worth_telling
 from learning_assets.learning.guards import Wish
 from learning_assets.store.ledger import wishes as as_wishes
 from learning_assets_tests.world import Learned, Run
@@ -96,3 +96,27 @@ def test_the_commands_say_what_is_in_force_and_what_is_missing(run: Run):
     assert "There is no ad set or campaign 5" in run("promote", "--protect", "5", "--by", "Ann").output
     assert "None yet" in run("changes").output
     assert "The outcome of every change is known" in run("reconcile").output
+
+
+def test_people_hear_of_what_waits_for_them_and_not_of_the_hour(learned_copy: Learned):
+    wish = asked_for(learned_copy)
+    for outcome, guard, tells in (
+        ("applied", None, True),
+        ("dry_run", "armed", True),
+        ("blocked", "approval", True),
+        ("blocked", "working_hours", False),
+    ):
+        assert worth_telling(Outcome(wish, outcome, guard, "why")) is tells
+
+
+def test_what_keeps_a_budget_is_told_once_however_often_it_is_asked_for(learned_copy: Learned):
+    ledger, now = learned_copy.store.ledger, learned_copy.store.now
+    tells = []
+    for hours in range(0, 24 * 9, 12):
+        guard = "working_hours" if hours % 24 else "approval"
+        wish = asked_for(learned_copy, name=f"d-{hours}")
+        tells.append(ledger.outcome(wish, "blocked", guard=guard, reason="why", at=now + timedelta(hours=hours)))
+    assert [n for n, told in enumerate(tells) if told] == [0, 1]
+    assert ledger.outcomes().height == len(tells)
+    later = now + timedelta(days=30)
+    assert ledger.outcome(asked_for(learned_copy), "blocked", guard="approval", reason="why", at=later)
