@@ -49,6 +49,7 @@ DATABASES = ("learning", "dagster")
 STATE = Path("/var/lib/learning_assets")
 """Where root keeps what the system user must reach; a project below a closed home folder could not be reached by it."""
 SYSTEM_USER = "learning-postgres"
+RELEASE_LOOKS = 5
 START_SECONDS = 120
 """Crash recovery is part of a start, and takes a while after much writing."""
 STOP_SECONDS = 30
@@ -160,8 +161,11 @@ class EmbeddedPostgres:
     def release(self) -> None:
         """Let go of the server for this whole process. If nobody else uses it, it has stopped when this returns."""
         _leave(self.folder)
-        if self.folder.is_dir():
-            _stop_if_unused(self.folder)
+        for _ in range(RELEASE_LOOKS):
+            # The keeper holds the users' lock for an instant when it looks for them.
+            if not self.folder.is_dir() or _stop_if_unused(self.folder) or not _is_running(self.folder):
+                return
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """Stop the server whoever uses it.
@@ -701,7 +705,6 @@ def _keep(order: dict[str, Any]) -> None:
     except OSError as error:
         log.write_text(f"{order['command'][0]} cannot be executed: {error}\n")
         return
-    os.close(server)
 
     def stop(_signal: int, _frame: object) -> None:
         process.send_signal(signal.SIGINT)
@@ -720,6 +723,8 @@ def _keep(order: dict[str, Any]) -> None:
             with log.open("ab") as file:
                 size += file.write(line)
     process.wait()
+    # Held until here as well: whoever sees that the server has gone finds its last words in the log.
+    os.close(server)
     with ending:  # a stop that has begun tidies up before this process ends
         return
 

@@ -346,7 +346,7 @@ def test_a_server_that_cannot_start_says_what_its_log_says(home: Path) -> None:
     assert "LEARNING_DATABASE_URL" in str(caught.value)
     server.ensure_running()
     server.release()
-    assert not server.status().running
+    wait_until(lambda: not server.status().running)
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(room: Path) -> None:
